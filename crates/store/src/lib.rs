@@ -1,1 +1,30 @@
-//! placeholder
+//! The store port: where tasks, leases and deny records live, and the schedule of what is due.
+//!
+//! A store runs [`taskpass_lease::step`] inside its own serialised transaction and answers when the result is durable.
+//! That is all there is to a state change, so adapters cannot differ in what they allow. Invariants:
+//! - an answer means durable; an error means that nothing was written, unless it says *outcome unknown*;
+//! - only a commit makes a [`Prepared`], and only a `Prepared` can be signed;
+//! - the schedule is a table sorted by time: nothing is loaded at start, no timer is kept per lease;
+//! - a record that cannot be read is set aside and refused, and stops nothing else.
+//!
+//! [`Embedded`] turns any transactional key-value backend into a store; [`MemoryBackend`] is the reference, and
+//! `conformance` is the suite that every adapter has to pass.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod embedded;
+mod engine;
+mod load;
+mod memory;
+mod port;
+mod prepared;
+mod query;
+mod record;
+mod save;
+pub mod tables;
+
+pub use embedded::{Backend, Embedded};
+pub use engine::{Pending, apply, apply_due, open, spoils};
+pub use memory::{MemoryBackend, MemoryStore};
+pub use port::{Denies, Due, DueWhat, LeaseQuery, Page, Store, TaskQuery};
+pub use prepared::{Committed, Prepared};

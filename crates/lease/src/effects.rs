@@ -1,0 +1,86 @@
+//! What a store saves after a step.
+
+use crate::{End, Hold, HoldKey, Lease, RequestKey, RequestRecord, Task};
+use taskpass_types::{DenyRecord, Epoch, LeaseId, PolicyRevision, TaskId, TenantId};
+
+/// The writes of one step, all or none of them; and what to tell the caller.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Tasks to insert or replace.
+    pub tasks: Vec<Task>,
+    /// Leases to insert or replace.
+    pub leases: Vec<Lease>,
+    /// A deny record to insert; the tenant's epoch becomes its epoch.
+    pub deny: Option<DenyRecord>,
+    /// A hold to set or clear.
+    pub hold: Option<HoldChange>,
+    /// A request to remember.
+    pub request: Option<(RequestKey, RequestRecord)>,
+    /// The policies that are in force from now on.
+    pub policy_revision: Option<PolicyRevision>,
+    /// A task to forget, with its request.
+    pub forget_task: Option<(TenantId, TaskId)>,
+    /// A lease to forget, with its request.
+    pub forget_lease: Option<(TenantId, LeaseId)>,
+    /// A deny record to forget.
+    pub forget_deny: Option<(TenantId, Epoch)>,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// A hold to set or clear.
+#[derive(Debug)]
+pub enum HoldChange {
+    /// Clear it.
+    Clear(HoldKey),
+    /// Set it.
+    Set(HoldKey, Hold),
+}
+
+/// What happened.
+#[derive(Clone, Debug, Default)]
+pub enum Outcome {
+    /// It had ended before; nothing was written.
+    AlreadyEnded(End),
+    /// A lease ended.
+    LeaseEnded(Box<Ended<Lease>>),
+    /// Nothing was due.
+    #[default]
+    Nothing,
+    /// A lease is planned and may be signed.
+    Planned(Box<Lease>),
+    /// A hold was released.
+    Released,
+    /// The lease is renewed and may be signed.
+    Renewed(Box<Lease>),
+    /// The same request came again while the lease lives: sign the same again.
+    ReplayedLease(Box<Lease>),
+    /// The same request came again while the task runs.
+    ReplayedTask(Box<Task>),
+    /// A slice of what is below an ended task is marked.
+    Settled(Settled),
+    /// A task was started, or showed life.
+    Running(Box<Task>),
+    /// A task ended.
+    TaskEnded(Box<Ended<Task>>),
+}
+
+/// Something ended in this step.
+#[derive(Clone, Debug)]
+pub struct Ended<T> {
+    /// Its record after the end.
+    pub record: T,
+    /// The deny record; `None` for a natural expiry.
+    pub deny: Option<DenyRecord>,
+}
+
+/// What one settlement marked.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// Leases that are now marked as ended.
+    pub leases: Vec<Lease>,
+    /// Child tasks that are now marked as ended; each has to be settled in turn.
+    pub tasks: Vec<Task>,
+    /// Whether there is more to do for this task.
+    pub more: bool,
+}

@@ -1,0 +1,50 @@
+//! Bounds on what may live at once and for how long; on by default.
+
+use std::time::Duration;
+use taskpass_types::{CredentialKind, Ttl};
+
+/// The bounds that [`crate::step`] enforces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest a task may run.
+    pub task_max: Duration,
+    /// The longest a token may live.
+    pub jwt_max: Duration,
+    /// The longest a certificate may live.
+    pub x509_max: Duration,
+    /// Live leases and child tasks directly under one task.
+    pub live_per_task: u32,
+    /// Leases ever issued under one task.
+    pub issued_per_task: u32,
+    /// Running tasks of one agent.
+    pub tasks_per_agent: u32,
+    /// How long ended tasks and leases stay visible.
+    pub retention: Duration,
+}
+
+impl Default for Limits {
+    /// Tasks up to 8 h, tokens up to 15 min, certificates up to 1 h; 1,000 live and 100,000 issued leases per task;
+    /// 1,000 running tasks per agent; records are kept for 24 h.
+    fn default() -> Self {
+        Self {
+            task_max: Duration::from_secs(8 * 3600),
+            jwt_max: Duration::from_secs(15 * 60),
+            x509_max: Duration::from_secs(3600),
+            live_per_task: 1_000,
+            issued_per_task: 100_000,
+            tasks_per_agent: 1_000,
+            retention: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Limits {
+    /// The longest a credential of `kind` may live.
+    pub fn max_ttl(&self, kind: CredentialKind) -> Duration {
+        let max = match kind {
+            CredentialKind::Jwt => self.jwt_max,
+            CredentialKind::X509 => self.x509_max,
+        };
+        max.min(Duration::from_secs(u64::from(Ttl::MAX_SECS)))
+    }
+}

@@ -1,0 +1,246 @@
+//! Issuing and renewing: the durable intent before anything is signed.
+
+use crate::{
+    Effects, Lease, LeaseState, Limits, Outcome, PlanLease, RenewLease, RequestKey, RequestRecord,
+    RequestTarget, Task, View,
+    start::{quota, request_id_reused},
+    step::{lease_ended, lease_not_found, standing, task_not_found},
+};
+use std::{collections::BTreeSet, time::Duration};
+use taskpass_types::{
+    ActionName, CredentialKind, EndReason, PolicyRevision, Reason, Refusal, ResourceName, Scope, Timestamp,
+    Ttl,
+};
+
+/// Less than this is not worth a credential, and rounding could make it nothing.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+pub(crate) fn plan_lease(
+    view: View,
+    plan: &PlanLease,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Effects, Refusal> {
+    if let Some(request) = &view.request {
+        return replay(&view, request, plan, now);
+    }
+    let task = standing(&view, now)?;
+    if task.agent() != Some(&plan.agent) {
+        return Err(task_not_found());
+    }
+    not_held(&view, &plan.resource)?;
+    in_force(&view, &plan.fence.policy_revision)?;
+    within_task(task, &plan.resource, &plan.actions)?;
+    check_ttl(plan.kind, plan.ttl, limits)?;
+    if task.live_below >= limits.live_per_task {
+        return Err(quota("live leases and child tasks of one task", limits.live_per_task));
+    }
+    if task.issued >= limits.issued_per_task {
+        return Err(quota("leases ever issued under one task", limits.issued_per_task));
+    }
+    let expires_at = expiry(now, plan.ttl, plan.policy_max_ttl, plan.evidence_expires_at, task)?;
+    let lease = new_lease(plan, task, expires_at, now);
+    let mut task = task.clone();
+    task.live_below = task.live_below.saturating_add(1);
+    task.issued = task.issued.saturating_add(1);
+    Ok(Effects {
+        tasks: vec![task],
+        leases: vec![lease.clone()],
+        request: Some((
+            RequestKey {
+                tenant: plan.tenant.clone(),
+                agent: plan.agent.clone(),
+                id: plan.request.id.clone(),
+            },
+            RequestRecord { digest: plan.request.digest, target: RequestTarget::Lease(lease.id) },
+        )),
+        outcome: Outcome::Planned(Box::new(lease)),
+        ..Effects::default()
+    })
+}
+
+pub(crate) fn renew_lease(
+    view: View,
+    renew: &RenewLease,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Effects, Refusal> {
+    let lease = view
+        .lease
+        .as_ref()
+        .filter(|lease| lease.agent() == Some(&renew.agent))
+        .ok_or_else(lease_not_found)?;
+    alive(lease, now)?;
+    let task = standing(&view, now)?;
+    not_held(&view, &lease.resource)?;
+    if lease.renewal_request.as_ref() == Some(&renew.request) {
+        return Ok(Effects {
+            outcome: Outcome::ReplayedLease(Box::new(lease.clone())),
+            ..Effects::default()
+        });
+    }
+    in_force(&view, &renew.fence.policy_revision)?;
+    check_ttl(lease.kind, renew.ttl, limits)?;
+    let expires_at = expiry(now, renew.ttl, renew.policy_max_ttl, renew.evidence_expires_at, task)?;
+    let renewed = Lease {
+        confirmation: renew.confirmation.clone(),
+        decision: renew.decision,
+        policies: renew.policies.clone(),
+        policy_revision: renew.fence.policy_revision.clone(),
+        key_generation: renew.key_generation,
+        requested_ttl: renew.ttl,
+        issued_at: now.floor_to_secs(),
+        expires_at,
+        last_expiry: lease.last_expiry.max(expires_at),
+        renewal: lease.renewal.checked_add(1).ok_or_else(|| quota("renewals of one lease", u32::MAX))?,
+        renewal_request: Some(renew.request.clone()),
+        ..lease.clone()
+    };
+    Ok(Effects {
+        leases: vec![renewed.clone()],
+        outcome: Outcome::Renewed(Box::new(renewed)),
+        ..Effects::default()
+    })
+}
+
+fn replay(
+    view: &View,
+    request: &RequestRecord,
+    plan: &PlanLease,
+    now: Timestamp,
+) -> Result<Effects, Refusal> {
+    let RequestTarget::Lease(id) = request.target else {
+        return Err(request_id_reused(plan.request.id.as_str()));
+    };
+    if request.digest != plan.request.digest {
+        return Err(request_id_reused(plan.request.id.as_str()));
+    }
+    let Some(lease) = &view.lease else {
+        return Err(
+            Refusal::new(Reason::LeaseEnded, format!("lease `{id}` ended long ago")).with("lease", id)
+        );
+    };
+    alive(lease, now)?;
+    standing(view, now)?;
+    Ok(Effects { outcome: Outcome::ReplayedLease(Box::new(lease.clone())), ..Effects::default() })
+}
+
+/// A lease that has ended or expired is never revived, and one about to is not renewed.
+fn alive(lease: &Lease, now: Timestamp) -> Result<(), Refusal> {
+    if let Some(end) = lease.end() {
+        return Err(lease_ended(lease, end.reason));
+    }
+    if now.plus(SHORTEST) >= lease.last_expiry {
+        return Err(lease_ended(lease, EndReason::Expired));
+    }
+    Ok(())
+}
+
+fn not_held(view: &View, resource: &ResourceName) -> Result<(), Refusal> {
+    let Some(hold) = &view.hold else { return Ok(()) };
+    Err(Refusal::new(
+        Reason::HeldAfterKill,
+        format!(
+            "`{resource}` is held for this agent and task since {} killed lease `{}`",
+            hold.by, hold.lease
+        ),
+    )
+    .fix(format!("an operator can lift the hold: taskpass lease release {}", hold.lease))
+    .with("lease", hold.lease))
+}
+
+fn in_force(view: &View, decided_under: &PolicyRevision) -> Result<(), Refusal> {
+    if view.policy_revision.as_ref() == Some(decided_under) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::PolicyChanged, "the policies changed while this was being decided")
+        .fix("ask again")
+        .with("decided_under", decided_under))
+}
+
+fn within_task(task: &Task, resource: &ResourceName, actions: &BTreeSet<ActionName>) -> Result<(), Refusal> {
+    if actions.is_empty() {
+        return Err(Refusal::new(Reason::FieldInvalid, "`actions` is empty").with("field", "actions"));
+    }
+    for action in actions {
+        let scope = Scope { resource: resource.clone(), action: action.clone() };
+        if !task.scopes.contains(&scope) {
+            return Err(Refusal::new(
+                Reason::ScopeExceedsTask,
+                format!("scope `{scope}` was not declared for task `{}`", task.id),
+            )
+            .fix("declare every scope when the task is started")
+            .with("scope", scope)
+            .with("task", task.id));
+        }
+    }
+    Ok(())
+}
+
+fn check_ttl(kind: CredentialKind, ttl: Ttl, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.max_ttl(kind);
+    if ttl.as_duration() <= max {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::TtlOutOfRange,
+        format!("a {kind} may live for {} s at most, `{ttl}` was asked for", max.as_secs()),
+    )
+    .fix("ask for a shorter time; leases renew by themselves")
+    .with("max_secs", max.as_secs()))
+}
+
+/// The earliest of everything that bounds a credential, in whole seconds (I2).
+fn expiry(
+    now: Timestamp,
+    ttl: Ttl,
+    policy_max: Option<Ttl>,
+    evidence: Timestamp,
+    task: &Task,
+) -> Result<Timestamp, Refusal> {
+    let ttl = policy_max.map_or(ttl, |max| ttl.min(max));
+    let expires_at = now.plus(ttl.as_duration()).min(evidence).min(task.deadline).floor_to_secs();
+    if expires_at >= now.plus(SHORTEST).floor_to_secs() && expires_at > now {
+        return Ok(expires_at);
+    }
+    if evidence <= task.deadline {
+        return Err(Refusal::new(
+            Reason::AttestationExpired,
+            "the evidence of your identity is about to expire",
+        )
+        .fix("connect again with a fresh identity"));
+    }
+    Err(Refusal::new(Reason::TaskEnded, format!("task `{}` is about to reach its deadline", task.id))
+        .fix("start a new task")
+        .with("task", task.id))
+}
+
+fn new_lease(plan: &PlanLease, task: &Task, expires_at: Timestamp, now: Timestamp) -> Lease {
+    Lease {
+        tenant: plan.tenant.clone(),
+        id: plan.id,
+        task_path: task.path.clone(),
+        agents: task.agents.clone(),
+        owner: task.owner.clone(),
+        subject: plan.subject.clone(),
+        resource: plan.resource.clone(),
+        actions: plan.actions.iter().cloned().collect(),
+        kind: plan.kind,
+        revocability: plan.revocability,
+        confirmation: plan.confirmation.clone(),
+        decision: plan.decision,
+        policies: plan.policies.clone(),
+        policy_revision: plan.fence.policy_revision.clone(),
+        key_generation: plan.key_generation,
+        requested_ttl: plan.ttl,
+        request: plan.request.id.clone(),
+        created_at: now,
+        issued_at: now.floor_to_secs(),
+        expires_at,
+        last_expiry: expires_at,
+        hard_stop: task.deadline,
+        renewal: 0,
+        renewal_request: None,
+        state: LeaseState::Active,
+    }
+}

@@ -1,0 +1,90 @@
+//! What a store loads for a step.
+
+use crate::{Lease, Task};
+use serde::{Deserialize, Serialize};
+use taskpass_types::{
+    AgentId, DenyRecord, Epoch, LeaseId, PolicyRevision, RequestId, ResourceName, TaskId, TenantId, Timestamp,
+};
+
+/// The records that an event is about, as they are inside the store's transaction. What an event does not need stays
+/// empty; [`crate::step`] says on each event what it needs.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The newest deny record of the tenant.
+    pub epoch: Epoch,
+    /// The policies in force.
+    pub policy_revision: Option<PolicyRevision>,
+    /// The task that the event names, or that the named lease belongs to; for a start, the parent.
+    pub task: Option<Task>,
+    /// The tasks above it, root first.
+    pub ancestors: Vec<Task>,
+    /// The lease that the event names.
+    pub lease: Option<Lease>,
+    /// What an earlier event with the same request id made.
+    pub request: Option<RequestRecord>,
+    /// The task that such an earlier start made.
+    pub replayed_task: Option<Task>,
+    /// Whether the agent, task and resource is held.
+    pub hold: Option<Hold>,
+    /// The deny record that the event names.
+    pub deny: Option<DenyRecord>,
+    /// Running tasks of the agent.
+    pub running_tasks: u32,
+    /// For a settlement: live leases directly under the task, a slice.
+    pub leases_below: Vec<Lease>,
+    /// For a settlement: live child tasks, a slice.
+    pub children_below: Vec<Task>,
+}
+
+/// After a kill, what is refused until released.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HoldKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The agent.
+    pub agent: AgentId,
+    /// The task.
+    pub task: TaskId,
+    /// The resource.
+    pub resource: ResourceName,
+}
+
+/// Why something is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub at: Timestamp,
+    /// By whom, in words.
+    pub by: String,
+    /// The lease that was killed.
+    pub lease: LeaseId,
+}
+
+/// Names a request: ids of different agents do not meet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who asked.
+    pub agent: AgentId,
+    /// The idempotency key.
+    pub id: RequestId,
+}
+
+/// What a request made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// SHA-256 of what was asked.
+    pub digest: [u8; 32],
+    /// What it made.
+    pub target: RequestTarget,
+}
+
+/// What a request made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestTarget {
+    /// A lease.
+    Lease(LeaseId),
+    /// A task.
+    Task(TaskId),
+}

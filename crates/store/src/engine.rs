@@ -1,0 +1,139 @@
+//! One transaction: load, step, save.
+
+use crate::{
+    Committed, Due, DueWhat,
+    load::load,
+    record::{HISTORY_KEY, decode, due_key, lease_key, task_key},
+    save::{save, save_history},
+    tables::{Table, Write},
+};
+use taskpass_lease::{Event, Limits, Outcome, TaskState, step};
+use taskpass_types::{HistoryId, LeaseId, Reason, Refusal, Timestamp};
+
+/// How many records one settlement marks; keeps a commit short.
+const SETTLE_SLICE: u32 = 256;
+
+/// The outcome of a step inside a transaction that has not been committed yet.
+#[derive(Debug)]
+#[must_use = "commit, then turn it into `Committed`; or roll back and drop it"]
+pub struct Pending {
+    outcome: Outcome,
+    denies: bool,
+}
+
+impl Pending {
+    /// To be called once the transaction is durable, and not before.
+    pub fn committed(self) -> Committed {
+        Committed::new(self.outcome)
+    }
+
+    /// Whether it wrote a deny record.
+    pub fn denies(&self) -> bool {
+        self.denies
+    }
+}
+
+/// Makes one thing happen inside a transaction.
+///
+/// # Errors
+/// When the state machine refuses, in which case nothing was written; or when the backend fails, in which case the whole
+/// transaction has to be rolled back. [`spoils`] tells them apart.
+pub fn apply(
+    write: &mut dyn Write,
+    event: &Event,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Pending, Refusal> {
+    let view = load(write, event)?;
+    let effects = step(view, event, limits, now)?;
+    save(write, &effects, limits)?;
+    Ok(Pending { denies: effects.deny.is_some(), outcome: effects.outcome })
+}
+
+/// Handles one entry of the schedule: whatever it was, the entry is gone afterwards, so that none can be due for ever.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_due(
+    write: &mut dyn Write,
+    due: &Due,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Pending, Refusal> {
+    if write.remove(Table::Schedule, &due_key(due))?.is_none() {
+        return Ok(Pending { outcome: Outcome::Nothing, denies: false });
+    }
+    let event = due_event(write, due);
+    match event.and_then(|event| apply(write, &event, limits, now)) {
+        Ok(pending) => {
+            put_back(write, due, limits)?;
+            Ok(pending)
+        }
+        Err(refusal) if refusal.reason() == Reason::StoreCorrupt => {
+            quarantine(write, due)?;
+            Ok(Pending { outcome: Outcome::Nothing, denies: false })
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Whether a failure leaves a transaction half written, so that all of it has to be rolled back.
+pub fn spoils(refusal: &Refusal) -> bool {
+    matches!(refusal.reason(), Reason::StoreUnavailable | Reason::Internal)
+}
+
+fn due_event(write: &mut dyn Write, due: &Due) -> Result<Event, Refusal> {
+    Ok(match &due.what {
+        DueWhat::Deny(tenant, epoch) => Event::ForgetDeny(tenant.clone(), *epoch),
+        DueWhat::Lease(tenant, id) => Event::TickLease(tenant.clone(), *id),
+        DueWhat::Task(tenant, id) => match crate::load::task(write, tenant, *id)? {
+            Some(task) if matches!(task.state, TaskState::Ended(_)) && task.live_below > 0 => {
+                Event::SettleTask(tenant.clone(), *id, SETTLE_SLICE)
+            }
+            _ => Event::TickTask(tenant.clone(), *id),
+        },
+    })
+}
+
+/// Whatever still exists stays scheduled: also when the entry came early because limits changed since it was written, and
+/// when one slice of a settlement left the time as it was.
+fn put_back(write: &mut dyn Write, due: &Due, limits: &Limits) -> Result<(), Refusal> {
+    let at = match &due.what {
+        DueWhat::Deny(tenant, epoch) => crate::load::deny(write, tenant, *epoch)?.map(|deny| deny.until),
+        DueWhat::Lease(tenant, id) => crate::load::lease(write, tenant, *id)?.map(|lease| lease.due(limits)),
+        DueWhat::Task(tenant, id) => crate::load::task(write, tenant, *id)?.map(|task| task.due(limits)),
+    };
+    match at {
+        Some(at) => write.put(Table::Schedule, &due_key(&Due { at, what: due.what.clone() }), &[]).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Moves a record that cannot be read out of the way. What is not found counts as ended.
+fn quarantine(write: &mut dyn Write, due: &Due) -> Result<(), Refusal> {
+    let (table, key) = match &due.what {
+        DueWhat::Deny(tenant, epoch) => (Table::Denies, crate::record::deny_key(tenant, *epoch)),
+        DueWhat::Lease(tenant, id) => (Table::Leases, lease_key(tenant, *id)),
+        DueWhat::Task(tenant, id) => (Table::Tasks, task_key(tenant, *id)),
+    };
+    match write.remove(table, &key)? {
+        Some(bytes) => {
+            write.put(Table::Quarantine, &[table.name().as_bytes(), &key].concat(), &bytes).map(drop)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Prepares an empty or existing store and tells which life of it this is.
+///
+/// # Errors
+/// When the backend fails, or the history cannot be read.
+pub fn open(write: &mut dyn Write) -> Result<HistoryId, Refusal> {
+    if let Some(bytes) = write.read(Table::Meta, HISTORY_KEY)? {
+        return decode("history id", &bytes);
+    }
+    // An id's bytes serve: 74 random bits, never used twice.
+    let history = HistoryId(*LeaseId::new().as_bytes());
+    save_history(write, history)?;
+    Ok(history)
+}

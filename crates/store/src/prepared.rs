@@ -1,0 +1,58 @@
+//! The proof that something is durable.
+
+use taskpass_lease::{Lease, Outcome};
+use taskpass_types::Grant;
+
+/// The outcome of a step that is durable.
+#[derive(Debug)]
+pub struct Committed(Outcome);
+
+impl Committed {
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self(outcome)
+    }
+
+    /// What happened.
+    pub fn outcome(&self) -> &Outcome {
+        &self.0
+    }
+
+    /// What happened.
+    pub fn into_outcome(self) -> Outcome {
+        self.0
+    }
+
+    /// The lease that may now be signed, if this planned, renewed or replayed one.
+    pub fn into_prepared(self) -> Option<Prepared> {
+        match self.0 {
+            Outcome::Planned(lease) | Outcome::Renewed(lease) => Some(Prepared { lease, replayed: false }),
+            Outcome::ReplayedLease(lease) => Some(Prepared { lease, replayed: true }),
+            _ => None,
+        }
+    }
+}
+
+/// A lease whose intent is durable. It cannot be made in any other way than by a store's commit, and signing consumes
+/// it: nothing is signed that a crash could make us forget (I1).
+#[derive(Debug)]
+pub struct Prepared {
+    lease: Box<Lease>,
+    replayed: bool,
+}
+
+impl Prepared {
+    /// The lease.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// What the credential has to say.
+    pub fn grant(&self) -> Grant {
+        self.lease.grant()
+    }
+
+    /// Whether the same request was answered before.
+    pub fn replayed(&self) -> bool {
+        self.replayed
+    }
+}

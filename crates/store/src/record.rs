@@ -1,0 +1,229 @@
+//! Keys and values as bytes.
+//!
+//! A value is a header (version, ended, due) and a postcard body. The header lets a write find the index entries of what
+//! it replaces without decoding it; the version lets newer code read older records.
+
+use crate::{Due, DueWhat};
+use serde::{Serialize, de::DeserializeOwned};
+use taskpass_lease::{HoldKey, Lease, Limits, RequestKey, Task};
+use taskpass_types::{AgentId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
+
+const VERSION: u8 = 1;
+const HEADER: usize = 10;
+
+/// What the indexes need to know of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) ended: bool,
+    pub(crate) due: Timestamp,
+}
+
+pub(crate) fn encode<T: Serialize>(header: Header, record: &T) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::with_capacity(512);
+    bytes.push(VERSION);
+    bytes.push(u8::from(header.ended));
+    bytes.extend_from_slice(&header.due.as_millis().to_be_bytes());
+    postcard::to_extend(record, bytes)
+        .map_err(|error| Refusal::new(Reason::Internal, "a record cannot be encoded").because(error))
+}
+
+pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
+    let (version, rest) = bytes.split_first()?;
+    let (ended, rest) = rest.split_first()?;
+    let due = u64::from_be_bytes(rest.first_chunk::<8>().copied()?);
+    (*version == VERSION && *ended <= 1)
+        .then_some(Header { ended: *ended == 1, due: Timestamp::from_millis(due) })
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
+    let corrupt = |why: &dyn std::fmt::Display| {
+        Refusal::new(Reason::StoreCorrupt, format!("a stored {what} cannot be read"))
+            .fix("it counts as revoked; `taskpass lease list` shows what is readable")
+            .because(why)
+    };
+    header(bytes).ok_or_else(|| corrupt(&"unknown version or damaged header"))?;
+    let body = bytes.get(HEADER..).unwrap_or_default();
+    match postcard::take_from_bytes::<T>(body) {
+        Ok((record, [])) => Ok(record),
+        Ok((_, rest)) => Err(corrupt(&format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(corrupt(&error)),
+    }
+}
+
+pub(crate) fn task_header(task: &Task, limits: &Limits) -> Header {
+    Header { ended: task.end().is_some(), due: task.due(limits) }
+}
+
+pub(crate) fn lease_header(lease: &Lease, limits: &Limits) -> Header {
+    Header { ended: lease.end().is_some(), due: lease.due(limits) }
+}
+
+pub(crate) fn deny_header(deny: &DenyRecord) -> Header {
+    Header { ended: true, due: deny.until }
+}
+
+/// For records that are never due.
+pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_millis(u64::MAX) };
+
+/// A tenant's part of a key: its length first, so that no tenant's keys are a prefix of another's.
+pub(crate) fn tenant_prefix(tenant: &TenantId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(96);
+    push(&mut key, tenant.as_str());
+    key
+}
+
+fn push(key: &mut Vec<u8>, text: &str) {
+    // Names are bounded to 400 bytes by their types.
+    key.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+    key.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn task_key(tenant: &TenantId, id: TaskId) -> Vec<u8> {
+    let mut key = tenant_prefix(tenant);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+pub(crate) fn lease_key(tenant: &TenantId, id: LeaseId) -> Vec<u8> {
+    let mut key = tenant_prefix(tenant);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+pub(crate) fn deny_key(tenant: &TenantId, epoch: Epoch) -> Vec<u8> {
+    let mut key = tenant_prefix(tenant);
+    key.extend_from_slice(&epoch.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn hold_key(hold: &HoldKey) -> Vec<u8> {
+    let mut key = tenant_prefix(&hold.tenant);
+    push(&mut key, hold.agent.as_str());
+    key.extend_from_slice(hold.task.as_bytes());
+    push(&mut key, hold.resource.as_str());
+    key
+}
+
+pub(crate) fn request_key(request: &RequestKey) -> Vec<u8> {
+    let mut key = tenant_prefix(&request.tenant);
+    push(&mut key, request.agent.as_str());
+    push(&mut key, request.id.as_str());
+    key
+}
+
+/// What is under a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Below {
+    Child(TaskId),
+    Lease(LeaseId),
+}
+
+pub(crate) fn below_prefix(tenant: &TenantId, task: TaskId, ended: Option<bool>) -> Vec<u8> {
+    let mut key = task_key(tenant, task);
+    key.extend(ended.map(u8::from));
+    key
+}
+
+pub(crate) fn below_key(tenant: &TenantId, task: TaskId, ended: bool, what: Below) -> Vec<u8> {
+    let mut key = below_prefix(tenant, task, Some(ended));
+    let (kind, id) = match &what {
+        Below::Child(id) => (0, id.as_bytes()),
+        Below::Lease(id) => (1, id.as_bytes()),
+    };
+    key.push(kind);
+    key.extend_from_slice(id);
+    key
+}
+
+pub(crate) fn parse_below(key: &[u8]) -> Option<Below> {
+    let (rest, id) = key.split_last_chunk::<16>()?;
+    match rest.last()? {
+        0 => Some(Below::Child(TaskId::from_bytes(*id))),
+        1 => Some(Below::Lease(LeaseId::from_bytes(*id))),
+        _ => None,
+    }
+}
+
+pub(crate) fn due_key(due: &Due) -> Vec<u8> {
+    let mut key = due.at.as_millis().to_be_bytes().to_vec();
+    let (kind, tenant) = match &due.what {
+        DueWhat::Deny(tenant, _) => (0, tenant),
+        DueWhat::Lease(tenant, _) => (1, tenant),
+        DueWhat::Task(tenant, _) => (2, tenant),
+    };
+    key.push(kind);
+    push(&mut key, tenant.as_str());
+    match &due.what {
+        DueWhat::Deny(_, epoch) => key.extend_from_slice(&epoch.0.to_be_bytes()),
+        DueWhat::Lease(_, id) => key.extend_from_slice(id.as_bytes()),
+        DueWhat::Task(_, id) => key.extend_from_slice(id.as_bytes()),
+    }
+    key
+}
+
+pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
+    let (at, rest) = key.split_first_chunk::<8>()?;
+    let (kind, rest) = rest.split_first()?;
+    let (len, rest) = rest.split_first_chunk::<2>()?;
+    let (tenant, id) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let tenant = TenantId::new(std::str::from_utf8(tenant).ok()?).ok()?;
+    let what = match kind {
+        0 => DueWhat::Deny(tenant, Epoch(u64::from_be_bytes(id.try_into().ok()?))),
+        1 => DueWhat::Lease(tenant, LeaseId::from_bytes(id.try_into().ok()?)),
+        2 => DueWhat::Task(tenant, TaskId::from_bytes(id.try_into().ok()?)),
+        _ => return None,
+    };
+    Some(Due { at: Timestamp::from_millis(u64::from_be_bytes(*at)), what })
+}
+
+pub(crate) const HISTORY_KEY: &[u8] = b"history";
+pub(crate) const POLICY_KEY: &[u8] = b"policy";
+
+pub(crate) fn epoch_key(tenant: &TenantId) -> Vec<u8> {
+    let mut key = b"epoch".to_vec();
+    push(&mut key, tenant.as_str());
+    key
+}
+
+pub(crate) fn running_key(tenant: &TenantId, agent: &AgentId) -> Vec<u8> {
+    let mut key = b"running".to_vec();
+    push(&mut key, tenant.as_str());
+    push(&mut key, agent.as_str());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_sorts_by_time_and_parses_back() {
+        let tenant = TenantId::default();
+        let early = Due { at: Timestamp::from_secs(1), what: DueWhat::Task(tenant.clone(), TaskId::new()) };
+        let late = Due { at: Timestamp::from_secs(2), what: DueWhat::Deny(tenant, Epoch(7)) };
+        assert!(due_key(&early) < due_key(&late));
+        for due in [early, late] {
+            assert_eq!(parse_due(&due_key(&due)), Some(due));
+        }
+        assert_eq!(parse_due(b"short"), None);
+    }
+
+    #[test]
+    fn no_tenants_keys_begin_with_anothers() {
+        let (a, ab) = (TenantId::new("a").unwrap(), TenantId::new("ab").unwrap());
+        assert!(!tenant_prefix(&ab).starts_with(&tenant_prefix(&a)));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let good = encode(PLAIN, &"text".to_owned()).unwrap();
+        assert_eq!(decode::<String>("text", &good).unwrap(), "text");
+        let mut longer = good.clone();
+        longer.push(0);
+        let mut newer = good.clone();
+        newer[0] = 9;
+        for bad in [&[][..], &good[..5], &good[..good.len() - 1], &longer, &newer] {
+            assert_eq!(decode::<String>("text", bad).unwrap_err().reason(), Reason::StoreCorrupt);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Writing a step's effects, and keeping the indexes in step with them.
+
+use crate::{
+    Due, DueWhat,
+    load::count,
+    record::{
+        Below, HISTORY_KEY, Header, PLAIN, POLICY_KEY, below_key, deny_header, deny_key, due_key, encode,
+        epoch_key, header, hold_key, lease_header, lease_key, request_key, running_key, task_header,
+        task_key,
+    },
+    tables::{Table, Write},
+};
+use taskpass_lease::{Effects, HoldChange, Lease, Limits, RequestKey, Task};
+use taskpass_types::{DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
+
+pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) -> Result<(), Refusal> {
+    for task in &effects.tasks {
+        save_task(write, task, limits)?;
+    }
+    for lease in &effects.leases {
+        save_lease(write, lease, limits)?;
+    }
+    if let Some(deny) = &effects.deny {
+        save_deny(write, deny)?;
+    }
+    match &effects.hold {
+        Some(HoldChange::Clear(key)) => drop(write.remove(Table::Holds, &hold_key(key))?),
+        Some(HoldChange::Set(key, hold)) => {
+            write.put(Table::Holds, &hold_key(key), &encode(PLAIN, hold)?)?;
+        }
+        None => {}
+    }
+    if let Some((key, record)) = &effects.request {
+        write.put(Table::Requests, &request_key(key), &encode(PLAIN, record)?)?;
+    }
+    if let Some(revision) = &effects.policy_revision {
+        write.put(Table::Meta, POLICY_KEY, &encode(PLAIN, revision)?)?;
+    }
+    if let Some((tenant, id)) = &effects.forget_task {
+        forget_task(write, tenant, *id)?;
+    }
+    if let Some((tenant, id)) = &effects.forget_lease {
+        forget_lease(write, tenant, *id)?;
+    }
+    if let Some((tenant, epoch)) = &effects.forget_deny {
+        forget_deny(write, tenant, *epoch)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn save_history(write: &mut dyn Write, history: HistoryId) -> Result<(), Refusal> {
+    write.put(Table::Meta, HISTORY_KEY, &encode(PLAIN, &history)?).map(drop)
+}
+
+fn save_task(write: &mut dyn Write, task: &Task, limits: &Limits) -> Result<(), Refusal> {
+    let new = task_header(task, limits);
+    let old = write.put(Table::Tasks, &task_key(&task.tenant, task.id), &encode(new, task)?)?;
+    let old = old.as_deref().and_then(header);
+    reschedule(write, old, Some(new), DueWhat::Task(task.tenant.clone(), task.id))?;
+    if let Some(parent) = task.parent() {
+        move_below(write, &task.tenant, parent, old, Some(new), Below::Child(task.id))?;
+    }
+    let (was, is) = (old.is_some_and(|old| !old.ended), !new.ended);
+    match task.agent() {
+        Some(agent) if was != is => {
+            let key = running_key(&task.tenant, agent);
+            let running = count(write, &key)?;
+            let running = if is { running.saturating_add(1) } else { running.saturating_sub(1) };
+            write.put(Table::Meta, &key, &encode(PLAIN, &running)?).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn save_lease(write: &mut dyn Write, lease: &Lease, limits: &Limits) -> Result<(), Refusal> {
+    let new = lease_header(lease, limits);
+    let old = write.put(Table::Leases, &lease_key(&lease.tenant, lease.id), &encode(new, lease)?)?;
+    let old = old.as_deref().and_then(header);
+    reschedule(write, old, Some(new), DueWhat::Lease(lease.tenant.clone(), lease.id))?;
+    match lease.task() {
+        Some(task) => move_below(write, &lease.tenant, task, old, Some(new), Below::Lease(lease.id)),
+        None => Ok(()),
+    }
+}
+
+fn save_deny(write: &mut dyn Write, deny: &DenyRecord) -> Result<(), Refusal> {
+    let header = deny_header(deny);
+    write.put(Table::Denies, &deny_key(&deny.tenant, deny.epoch), &encode(header, deny)?)?;
+    write.put(Table::Meta, &epoch_key(&deny.tenant), &encode(PLAIN, &deny.epoch)?)?;
+    reschedule(write, None, Some(header), DueWhat::Deny(deny.tenant.clone(), deny.epoch))
+}
+
+fn forget_task(write: &mut dyn Write, tenant: &TenantId, id: TaskId) -> Result<(), Refusal> {
+    let Some(task) = crate::load::task(write, tenant, id)? else { return Ok(()) };
+    let old = write.remove(Table::Tasks, &task_key(tenant, id))?.as_deref().and_then(header);
+    reschedule(write, old, None, DueWhat::Task(tenant.clone(), id))?;
+    if let Some(parent) = task.parent() {
+        move_below(write, tenant, parent, old, None, Below::Child(id))?;
+    }
+    forget_request(write, task.tenant, task.agents.last().cloned(), task.request)
+}
+
+fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result<(), Refusal> {
+    let Some(lease) = crate::load::lease(write, tenant, id)? else { return Ok(()) };
+    let old = write.remove(Table::Leases, &lease_key(tenant, id))?.as_deref().and_then(header);
+    reschedule(write, old, None, DueWhat::Lease(tenant.clone(), id))?;
+    if let Some(task) = lease.task() {
+        move_below(write, tenant, task, old, None, Below::Lease(id))?;
+    }
+    forget_request(write, lease.tenant, lease.agents.last().cloned(), lease.request)
+}
+
+fn forget_deny(write: &mut dyn Write, tenant: &TenantId, epoch: Epoch) -> Result<(), Refusal> {
+    let old = write.remove(Table::Denies, &deny_key(tenant, epoch))?.as_deref().and_then(header);
+    reschedule(write, old, None, DueWhat::Deny(tenant.clone(), epoch))
+}
+
+fn forget_request(
+    write: &mut dyn Write,
+    tenant: TenantId,
+    agent: Option<taskpass_types::AgentId>,
+    id: taskpass_types::RequestId,
+) -> Result<(), Refusal> {
+    let Some(agent) = agent else { return Ok(()) };
+    write.remove(Table::Requests, &request_key(&RequestKey { tenant, agent, id })).map(drop)
+}
+
+fn reschedule(
+    write: &mut dyn Write,
+    old: Option<Header>,
+    new: Option<Header>,
+    what: DueWhat,
+) -> Result<(), Refusal> {
+    let (old, new) = (old.map(|old| old.due), new.map(|new| new.due));
+    if old == new {
+        return Ok(());
+    }
+    if let Some(at) = old {
+        write.remove(Table::Schedule, &due_key(&Due { at, what: what.clone() }))?;
+    }
+    if let Some(at) = new {
+        write.put(Table::Schedule, &due_key(&Due { at, what }), &[])?;
+    }
+    Ok(())
+}
+
+fn move_below(
+    write: &mut dyn Write,
+    tenant: &TenantId,
+    task: TaskId,
+    old: Option<Header>,
+    new: Option<Header>,
+    what: Below,
+) -> Result<(), Refusal> {
+    let (old, new) = (old.map(|old| old.ended), new.map(|new| new.ended));
+    if old == new {
+        return Ok(());
+    }
+    if let Some(ended) = old {
+        write.remove(Table::Below, &below_key(tenant, task, ended, what))?;
+    }
+    if let Some(ended) = new {
+        write.put(Table::Below, &below_key(tenant, task, ended, what), &[])?;
+    }
+    Ok(())
+}
