@@ -1,0 +1,187 @@
+//! From text to checked rules. Every problem of every file is collected, and any problem refuses the whole set.
+
+use crate::{
+    annotation::Annotations,
+    problem::{PolicyError, Position, Problem},
+    request::Verb,
+    rule::{self, Rule},
+    schema,
+    source::{MAX_POLICIES, Sources},
+};
+use cedar_policy::{PolicyId, PolicySet, ValidationMode, Validator};
+use miette::Diagnostic;
+use std::collections::{BTreeMap, HashMap};
+
+/// Policies see the attributes of what the request names and nothing farther, because nothing else is there at
+/// decision time: `Agent::"x".owner` would validate, and then fail on every request.
+const MAX_DEREFERENCES: u32 = 1;
+
+/// A set of policies, checked.
+pub(crate) struct Compiled {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Parses, reads the annotations, and validates strictly.
+pub(crate) fn compile(sources: &Sources) -> Result<Compiled, PolicyError> {
+    let mut rules = Vec::new();
+    let mut problems = Vec::new();
+    for (file, text) in sources.iter() {
+        parse_file(file, text, &mut rules, &mut problems);
+        if rules.len() > MAX_POLICIES {
+            return Err(Problem::of_file(
+                file,
+                format!("with this file there are more than {MAX_POLICIES} policies"),
+            )
+            .help("use groups and labels in place of one policy per agent")
+            .into());
+        }
+    }
+    problems.extend(repeated_ids(&rules));
+    let warnings = validate(sources, &rules, &mut problems);
+    if problems.is_empty() {
+        return Ok(Compiled { rules, warnings });
+    }
+    tidy(&mut problems);
+    Err(PolicyError::new(problems))
+}
+
+fn parse_file(file: &str, text: &str, rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
+    if let Some(position) = too_deep(text) {
+        let what = format!("brackets are nested more than {MAX_NESTING} deep");
+        problems.push(Problem::at(file, position, what).help("split the condition into several policies"));
+        return;
+    }
+    let set: PolicySet = match text.parse() {
+        Ok(set) => set,
+        Err(errors) => {
+            problems.extend(errors.iter().map(|error| describe(file, text, Position::at(text, 0), error)));
+            return;
+        }
+    };
+    for template in set.templates() {
+        let position = start(text, template.as_ref().loc().map(|loc| loc.start()));
+        problems.push(
+            Problem::at(file, position, "policy templates are not supported")
+                .help("name the agent, group or resource in place of `?principal` and `?resource`"),
+        );
+    }
+    for policy in set.policies() {
+        let position = start(text, policy.as_ref().loc().map(|loc| loc.start()));
+        let permits = policy.effect() == cedar_policy::Effect::Permit;
+        match Annotations::parse(policy.annotations(), permits) {
+            Ok(annotations) => {
+                let number = rule::policy_id(rules.len());
+                rules.push(Rule::new(file, position, annotations, policy.new_id(number)));
+            }
+            Err((what, help)) => problems.push(Problem::at(file, position, what).help(help)),
+        }
+    }
+}
+
+fn start(text: &str, offset: Option<usize>) -> Position {
+    Position::at(text, offset.unwrap_or(0))
+}
+
+fn repeated_ids(rules: &[Rule]) -> Vec<Problem> {
+    let mut first: HashMap<&str, &Rule> = HashMap::new();
+    let mut problems = Vec::new();
+    for rule in rules {
+        let Some(id) = rule.name.id() else { continue };
+        if let Some(earlier) = first.get(id) {
+            let what = format!(
+                "`@id(\"{id}\")` is already the name of {}:{}",
+                earlier.name.file(),
+                earlier.name.line()
+            );
+            problems.push(
+                Problem::at(rule.name.file(), rule.position, what).help("give each policy its own `@id`"),
+            );
+        } else {
+            first.insert(id, rule);
+        }
+    }
+    problems
+}
+
+/// Validates the rules that were read, adds what is wrong to `problems`, and returns what is suspicious.
+fn validate(sources: &Sources, rules: &[Rule], problems: &mut Vec<Problem>) -> Vec<Problem> {
+    let set = match PolicySet::from_policies(rules.iter().map(|rule| rule.policy.clone())) {
+        Ok(set) => set,
+        Err(error) => {
+            problems.push(Problem::of_file("policies", error.to_string()));
+            return Vec::new();
+        }
+    };
+    let texts: BTreeMap<&str, &str> = sources.iter().collect();
+    let locate = |id: &PolicyId, diagnostic: &dyn Diagnostic| {
+        let Some(rule) = rule::number(id).and_then(|number| rules.get(number)) else {
+            return Problem::of_file("policies", diagnostic.to_string());
+        };
+        let text = texts.get(rule.name.file()).copied().unwrap_or("");
+        describe(rule.name.file(), text, rule.position, diagnostic)
+    };
+    let validator = Validator::new(schema::PARSED.clone());
+    let result = validator.validate_with_level(&set, ValidationMode::Strict, MAX_DEREFERENCES);
+    problems.extend(result.validation_errors().map(|error| locate(error.policy_id(), error)));
+    let mut warnings: Vec<_> =
+        result.validation_warnings().map(|warning| locate(warning.policy_id(), warning)).collect();
+    tidy(&mut warnings);
+    warnings
+}
+
+/// Puts one of Cedar's messages in our form, at the place of its first label, or else at `fallback`.
+fn describe(file: &str, text: &str, fallback: Position, diagnostic: &dyn Diagnostic) -> Problem {
+    let label = diagnostic.labels().and_then(|mut labels| labels.next());
+    let position = label.as_ref().map_or(fallback, |label| Position::at(text, label.offset()));
+    let mut what = essence(&diagnostic.to_string());
+    if let Some(note) = label.as_ref().and_then(|label| label.label()) {
+        what = format!("{what}: {note}");
+    }
+    let problem = Problem::at(file, position, one_line(&what));
+    match diagnostic.help() {
+        Some(help) => problem.help(one_line(&help.to_string())),
+        None => problem,
+    }
+}
+
+/// By place, each once.
+fn tidy(problems: &mut Vec<Problem>) {
+    problems.sort_by(|a, b| (&a.file, a.position, &a.what).cmp(&(&b.file, b.position, &b.what)));
+    problems.dedup();
+}
+
+/// Without the numbers that we gave the policies, which mean nothing to their author, and without the action: Cedar
+/// repeats a problem for each action that a policy applies to.
+fn essence(message: &str) -> String {
+    let message = message
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "))
+        .map_or(message, |(_, rest)| rest);
+    Verb::ALL.iter().fold(message.to_owned(), |text, verb| text.replace(&format!(" for {}", verb.uid()), ""))
+}
+
+/// Text that may quote a file's content, safe to print and bounded.
+fn one_line(text: &str) -> String {
+    const MAX_CHARS: usize = 400;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect()
+}
+
+/// Cedar's parser recurses into brackets, so text that nests them without limit would exhaust the stack.
+const MAX_NESTING: usize = 64;
+
+/// Where brackets, even those in strings and comments, nest too deep.
+fn too_deep(text: &str) -> Option<Position> {
+    let mut depth: usize = 0;
+    for (offset, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            return Some(Position::at(text, offset));
+        }
+    }
+    None
+}

@@ -1,0 +1,133 @@
+//! What is wrong with a set of policies, said so that its author finds the place and the way out.
+
+use std::fmt;
+
+/// How many problems one error lists; one typing slip can cause thousands.
+pub(crate) const MAX_PROBLEMS: usize = 50;
+
+/// A place in a file; both count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl Position {
+    /// Where the byte at `offset` of `text` is.
+    pub(crate) fn at(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let last_line = before.rsplit('\n').next().unwrap_or("");
+        Self { line: before.matches('\n').count() + 1, column: last_line.chars().count() + 1 }
+    }
+}
+
+/// One thing that is wrong, or suspicious, in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file's name without its directory, or the directory when it cannot be read at all.
+    pub file: String,
+    /// Where in it; `None` when it is about the whole file.
+    pub position: Option<Position>,
+    /// What is wrong: lower case, no full stop.
+    pub what: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn of_file(file: &str, what: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), position: None, what: what.into(), help: None }
+    }
+
+    pub(crate) fn at(file: &str, position: Position, what: impl Into<String>) -> Self {
+        Self { position: Some(position), ..Self::of_file(file, what) }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `file:line:column: what (help: …)`, on one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.what)?;
+        match &self.help {
+            Some(help) => write!(f, " (help: {help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a set of policies does not take effect. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PolicyError {
+    problems: Vec<Problem>,
+    omitted: usize,
+}
+
+impl PolicyError {
+    /// Keeps the first of `problems` and counts the rest.
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+        let omitted = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        Self { problems, omitted }
+    }
+
+    /// The problems, by file and place; at most 50.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// How many more there are.
+    pub fn omitted(&self) -> usize {
+        self.omitted
+    }
+}
+
+impl From<Problem> for PolicyError {
+    fn from(problem: Problem) -> Self {
+        Self::new(vec![problem])
+    }
+}
+
+impl fmt::Display for PolicyError {
+    /// One problem a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        match self.omitted {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let text = "é1\n22é3";
+        for (offset, line, column) in [(0, 1, 1), (2, 1, 2), (4, 2, 1), (8, 2, 4), (99, 2, 5)] {
+            assert_eq!(Position::at(text, offset), Position { line, column }, "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_problems_is_cut_and_counted() {
+        let error = PolicyError::new(vec![Problem::of_file("a.cedar", "x"); MAX_PROBLEMS + 7]);
+        assert_eq!((error.problems().len(), error.omitted()), (MAX_PROBLEMS, 7));
+        assert!(error.to_string().ends_with("\nand 7 more"));
+    }
+}
