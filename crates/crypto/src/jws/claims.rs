@@ -1,0 +1,134 @@
+//! The claims of an access token (RFC 9068 section 2.2), to write and to read with one type.
+
+use super::TokenError;
+use crate::claims::{GrantClaim, Terms};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use taskpass_types::{ActionName, AgentId, Confirmation, Grant, ResourceName, SpiffeId};
+
+/// The type of our `authorization_details` (RFC 9396 section 2.1).
+const RAR_TYPE: &str = "urn:taskpass:rar:task:v1";
+
+/// The whole payload; unknown and duplicate members are refused at every depth. Texts are borrowed: one that needs an
+/// escape is not one that we write.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims<'a> {
+    #[serde(borrow)]
+    pub(super) iss: &'a str,
+    pub(super) sub: SpiffeId,
+    pub(super) aud: ResourceName,
+    client_id: AgentId,
+    #[serde(borrow)]
+    jti: Cow<'a, str>,
+    pub(super) iat: u64,
+    pub(super) exp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
+    #[serde(borrow)]
+    authorization_details: [Detail<'a>; 1],
+    #[serde(rename = "urn:taskpass:grant")]
+    grant: GrantClaim,
+}
+
+/// One actor of a delegation; `act` within is the one before (RFC 8693 section 4.1).
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    sub: AgentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Act>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detail<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    locations: [ResourceName; 1],
+    actions: Vec<ActionName>,
+}
+
+impl Act {
+    /// The chain for `agents` (root first): the holder outermost. `None` when nothing was delegated.
+    fn chain(agents: &[AgentId]) -> Option<Self> {
+        let [first, .., _] = agents else { return None };
+        let root = Self { sub: first.clone(), act: None };
+        Some(
+            agents
+                .iter()
+                .skip(1)
+                .fold(root, |older, agent| Self { sub: agent.clone(), act: Some(Box::new(older)) }),
+        )
+    }
+
+    /// From the holder back to the root.
+    fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        std::iter::successors(Some(self), |act| act.act.as_deref()).map(|act| &act.sub)
+    }
+}
+
+impl<'a> Claims<'a> {
+    /// What a token from `issuer` says of a sound grant; `None` without a holder.
+    pub(super) fn of(issuer: &'a str, grant: &Grant) -> Option<Self> {
+        Some(Self {
+            iss: issuer,
+            sub: grant.subject.clone(),
+            aud: grant.resource.clone(),
+            client_id: grant.agent()?.clone(),
+            jti: Cow::Owned(grant.jti()),
+            iat: grant.issued_at.as_secs(),
+            exp: grant.expires_at.as_secs(),
+            cnf: grant.confirmation.clone(),
+            act: Act::chain(&grant.agents),
+            authorization_details: [Detail {
+                kind: RAR_TYPE,
+                locations: [grant.resource.clone()],
+                actions: grant.actions.clone(),
+            }],
+            grant: GrantClaim::for_token(grant),
+        })
+    }
+
+    /// Parses a payload.
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, TokenError> {
+        serde_json::from_slice(json).map_err(|error| TokenError::ClaimsInvalid(error.to_string()))
+    }
+
+    /// The grant that the claims say, when all of them say the same.
+    pub(super) fn into_grant(self) -> Result<Grant, TokenError> {
+        let differ = |what| Err(TokenError::GrantInconsistent(what));
+        let [detail] = self.authorization_details;
+        if detail.kind != RAR_TYPE {
+            return differ("the type of `authorization_details` is not ours");
+        }
+        if detail.locations != [self.aud.clone()] {
+            return differ("`aud` is not the location in `authorization_details`");
+        }
+        let terms = Terms {
+            resource: self.aud,
+            actions: detail.actions,
+            cnf: self.cnf,
+            iat: self.iat,
+            exp: self.exp,
+        };
+        let grant = self.grant.with_terms(self.sub, terms)?;
+        if grant.agent() != Some(&self.client_id) {
+            return differ("`client_id` is not the holder");
+        }
+        if grant.jti() != self.jti {
+            return differ("`jti` is not the lease and its renewal");
+        }
+        let delegated = grant.agents.len() > 1;
+        match &self.act {
+            None if delegated => differ("`act` is missing"),
+            Some(_) if !delegated => differ("`act` without a delegation"),
+            Some(act) if !act.agents().eq(grant.agents.iter().rev()) => {
+                differ("`act` is not the agents' chain")
+            }
+            _ => Ok(grant),
+        }
+    }
+}

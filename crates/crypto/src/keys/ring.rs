@@ -1,0 +1,266 @@
+//! The ring of generations: who signs now, what verifiers may trust, what comes next.
+//!
+//! Readers take a snapshot and never wait. A change is durable on disk before the snapshot shows it.
+
+use super::{
+    KeyError, KeyPolicy, KeyState, MAX_GENERATIONS, SealKey,
+    directory::KeyDirectory,
+    generation::{Due, Generation},
+};
+use crate::{Alg, TokenSigner, jws::render_jwks, x509::CertificateAuthority};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::{path::Path, sync::Arc};
+use taskpass_types::{Clock, KeyGeneration, Timestamp};
+
+/// Something that happened to a generation; for the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyEvent {
+    /// It signs from now on; the one before is retired.
+    Activated(KeyGeneration),
+    /// Verifiers may fetch it from now on.
+    Published(KeyGeneration),
+    /// It and its file are gone.
+    Removed(KeyGeneration),
+}
+
+/// What may be told about a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Its number.
+    pub generation: KeyGeneration,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// The name of its token key.
+    pub kid: String,
+    /// The algorithm of its token key.
+    pub alg: Alg,
+    /// The last second in which its certificate authority is valid.
+    pub authority_not_after: Timestamp,
+}
+
+/// The signing keys of one broker.
+pub struct KeyRing {
+    directory: KeyDirectory,
+    policy: KeyPolicy,
+    /// Held by whoever changes the ring, from reading the snapshot to storing the next.
+    change: Mutex<()>,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+/// One moment of the ring.
+struct Snapshot {
+    /// By number.
+    generations: Vec<Generation>,
+    signer: Arc<TokenSigner>,
+    authority: Arc<CertificateAuthority>,
+    jwks: Arc<str>,
+    bundle_pem: Arc<str>,
+}
+
+impl Snapshot {
+    /// `None` without an active generation.
+    fn new(generations: Vec<Generation>) -> Result<Option<Self>, KeyError> {
+        let Some(active) = generations.iter().find(|one| matches!(one.state, KeyState::Active { .. })) else {
+            return Ok(None);
+        };
+        let jwks = render_jwks(generations.iter().map(|one| one.signer.as_ref()))
+            .map_err(|error| KeyError::Primitive(error.to_string()))?;
+        let bundle_pem: String = generations.iter().map(|one| one.authority.certificate_pem()).collect();
+        let (signer, authority) = (active.signer.clone(), active.authority.clone());
+        Ok(Some(Self { signer, authority, jwks: jwks.into(), bundle_pem: bundle_pem.into(), generations }))
+    }
+}
+
+impl KeyRing {
+    /// Opens the keys in `dir`, sealed with `seal`; makes the directory and the first generation, active at once, if
+    /// there is none. Nobody else can open it until this ring is dropped.
+    pub fn open(dir: &Path, seal: &SealKey, clock: &dyn Clock, policy: KeyPolicy) -> Result<Self, KeyError> {
+        policy.check()?;
+        let now = clock.now();
+        let directory = KeyDirectory::open(dir, seal)?;
+        let mut generations = Vec::new();
+        for number in directory.generations()? {
+            generations.push(Generation::from_bytes(
+                number,
+                &directory.read(number)?,
+                &directory.file(number),
+            )?);
+        }
+        if generations.is_empty() {
+            let first = Generation::create(KeyGeneration(1), KeyState::Active { since: now }, &policy, now)?;
+            directory.write(first.number, &first.to_bytes()?)?;
+            generations.push(first);
+        }
+        check_trust_domain(dir, &generations, &policy)?;
+        finish_hand_over(&directory, &mut generations)?;
+        let snapshot = Snapshot::new(generations)?
+            .ok_or_else(|| KeyError::NoActiveKey { dir: directory.path().to_owned() })?;
+        Ok(Self { directory, policy, change: Mutex::new(()), snapshot: ArcSwap::from_pointee(snapshot) })
+    }
+
+    /// What signs tokens now.
+    pub fn signer(&self) -> Arc<TokenSigner> {
+        self.snapshot.load().signer.clone()
+    }
+
+    /// What signs certificates now.
+    pub fn ca(&self) -> Arc<CertificateAuthority> {
+        self.snapshot.load().authority.clone()
+    }
+
+    /// What signs the tokens of one generation, while verifiers still trust it: for a lease that was planned before the
+    /// newest hand-over.
+    pub fn signer_of(&self, generation: KeyGeneration) -> Option<Arc<TokenSigner>> {
+        let snapshot = self.snapshot.load();
+        snapshot.generations.iter().find(|one| one.number == generation).map(|one| one.signer.clone())
+    }
+
+    /// What signs the certificates of one generation, likewise.
+    pub fn ca_of(&self, generation: KeyGeneration) -> Option<Arc<CertificateAuthority>> {
+        let snapshot = self.snapshot.load();
+        snapshot.generations.iter().find(|one| one.number == generation).map(|one| one.authority.clone())
+    }
+
+    /// The public token keys of all generations as a JWKS (RFC 7517), with `kid`, `use` and `alg`.
+    pub fn jwks_json(&self) -> Arc<str> {
+        self.snapshot.load().jwks.clone()
+    }
+
+    /// The certificates of the authorities of all generations, in PEM.
+    pub fn ca_bundle_pem(&self) -> Arc<str> {
+        self.snapshot.load().bundle_pem.clone()
+    }
+
+    /// All generations, oldest first.
+    pub fn list(&self) -> Vec<KeyInfo> {
+        let info = |one: &Generation| KeyInfo {
+            generation: one.number,
+            state: one.state,
+            kid: one.signer.kid().to_owned(),
+            alg: one.signer.alg(),
+            authority_not_after: one.authority.not_after(),
+        };
+        self.snapshot.load().generations.iter().map(info).collect()
+    }
+
+    /// Makes and publishes the next generation; it will sign when [`KeyRing::tick`] finds the publish wait over.
+    ///
+    /// Refuses while another one waits, and when four are published already.
+    pub fn rotate(&self, now: Timestamp) -> Result<KeyGeneration, KeyError> {
+        let _change = self.change.lock();
+        self.publish(now)
+    }
+
+    /// Makes the published generation sign at once, without the rest of the wait: for a key that may be stolen.
+    /// Verifiers that have not fetched it refuse what it signs until they do. `None` when none is published.
+    pub fn activate_now(&self, now: Timestamp) -> Result<Option<KeyGeneration>, KeyError> {
+        let _change = self.change.lock();
+        let generations = &self.snapshot.load().generations;
+        let published = generations.iter().find(|one| matches!(one.state, KeyState::Published { .. }));
+        published.map(|one| self.activate(one.number, now).map(|()| one.number)).transpose()
+    }
+
+    /// Does what time asks for: activates what was published long enough, removes what was retired long enough, and
+    /// publishes a next generation when the active one is old. To be called often; it is cheap when nothing is due.
+    pub fn tick(&self, now: Timestamp) -> Result<Vec<KeyEvent>, KeyError> {
+        let _change = self.change.lock();
+        let mut events = Vec::new();
+        // By number, so that the oldest is gone before a new one needs its place.
+        let due: Vec<_> = {
+            let snapshot = self.snapshot.load();
+            snapshot.generations.iter().map(|one| (one.number, one.state.due(&self.policy, now))).collect()
+        };
+        for (number, due) in due {
+            match due {
+                Due::Activate => {
+                    self.activate(number, now)?;
+                    events.push(KeyEvent::Activated(number));
+                }
+                Due::Nothing => {}
+                Due::Remove => {
+                    self.remove(number)?;
+                    events.push(KeyEvent::Removed(number));
+                }
+                Due::Replace => match self.publish(now) {
+                    Ok(next) => events.push(KeyEvent::Published(next)),
+                    Err(KeyError::RotationPending { .. } | KeyError::Full) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Ok(events)
+    }
+
+    fn publish(&self, now: Timestamp) -> Result<KeyGeneration, KeyError> {
+        let mut generations = self.snapshot.load().generations.clone();
+        if let Some(pending) = generations.iter().find(|one| matches!(one.state, KeyState::Published { .. }))
+        {
+            return Err(KeyError::RotationPending { generation: pending.number });
+        }
+        if generations.len() >= MAX_GENERATIONS {
+            return Err(KeyError::Full);
+        }
+        let newest = generations.last().map_or(0, |one| one.number.0);
+        let number = KeyGeneration(newest.checked_add(1).ok_or(KeyError::Full)?);
+        let next = Generation::create(number, KeyState::Published { at: now }, &self.policy, now)?;
+        self.directory.write(number, &next.to_bytes()?)?;
+        generations.push(next);
+        self.show(generations)?;
+        Ok(number)
+    }
+
+    /// The new one is made active on disk before the old one is retired there: a crash between the two leaves two
+    /// active ones, which [`finish_hand_over`] resolves, and never none.
+    fn activate(&self, number: KeyGeneration, now: Timestamp) -> Result<(), KeyError> {
+        let mut generations = self.snapshot.load().generations.clone();
+        for one in generations.iter_mut().filter(|one| one.number == number) {
+            *one = one.in_state(KeyState::Active { since: now });
+            self.directory.write(one.number, &one.to_bytes()?)?;
+        }
+        finish_hand_over(&self.directory, &mut generations)?;
+        self.show(generations)
+    }
+
+    fn remove(&self, number: KeyGeneration) -> Result<(), KeyError> {
+        self.directory.remove(number)?;
+        let mut generations = self.snapshot.load().generations.clone();
+        generations.retain(|one| one.number != number);
+        self.show(generations)
+    }
+
+    fn show(&self, generations: Vec<Generation>) -> Result<(), KeyError> {
+        let snapshot = Snapshot::new(generations)?
+            .ok_or_else(|| KeyError::NoActiveKey { dir: self.directory.path().to_owned() })?;
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+}
+
+/// Retires every active generation but the newest, at the moment when the newest took over.
+fn finish_hand_over(directory: &KeyDirectory, generations: &mut [Generation]) -> Result<(), KeyError> {
+    let mut taken_over = None;
+    for one in generations.iter_mut().rev() {
+        let KeyState::Active { since } = one.state else { continue };
+        if let Some(at) = taken_over {
+            *one = one.in_state(KeyState::Retired { at });
+            directory.write(one.number, &one.to_bytes()?)?;
+        } else {
+            taken_over = Some(since);
+        }
+    }
+    Ok(())
+}
+
+fn check_trust_domain(dir: &Path, generations: &[Generation], policy: &KeyPolicy) -> Result<(), KeyError> {
+    let certificates: Vec<_> =
+        generations.iter().map(|one| one.authority.certificate_der().clone()).collect();
+    match crate::CaBundle::from_der(&certificates) {
+        Ok(bundle) if *bundle.trust_domain() == policy.trust_domain => Ok(()),
+        Ok(bundle) => Err(KeyError::TrustDomainDiffers {
+            dir: dir.to_owned(),
+            found: bundle.trust_domain().to_string(),
+        }),
+        Err(error) => Err(KeyError::Primitive(error.to_string())),
+    }
+}

@@ -1,0 +1,125 @@
+//! Reads a leaf and holds it against the profile: SPIFFE X.509-SVID sections 3 to 4, RFC 5280, and our own narrower
+//! rules. It says nothing about who signed.
+
+use super::{BACKDATE, GRANT_OID, MAX_CERTIFICATE_BYTES, ProfileError, der};
+use crate::{PublicKey, claims::GrantClaim};
+use std::time::Duration;
+use taskpass_types::{Grant, SpiffeId, Timestamp};
+use x509_parser::{
+    certificate::X509Certificate,
+    der_parser::asn1_rs::Oid,
+    extensions::{GeneralName, ParsedExtension, X509Extension},
+    prelude::FromDer,
+    x509::X509Version,
+};
+
+/// The key usage bits of digital signature alone, as the parser counts them.
+const DIGITAL_SIGNATURE: u16 = 1;
+
+/// A leaf that is in the profile.
+pub(super) struct Leaf {
+    /// What it says.
+    pub(super) grant: Grant,
+    /// Its key.
+    pub(super) key: PublicKey,
+}
+
+/// When the certificate of a grant begins and when its last second begins (RFC 5280 section 4.1.2.5: inclusive).
+pub(super) fn validity(grant: &Grant) -> (Timestamp, Timestamp) {
+    (grant.issued_at.minus(BACKDATE), grant.expires_at.minus(Duration::from_secs(1)))
+}
+
+/// What the extensions say, each there exactly once.
+struct Extensions<'a> {
+    subject: SpiffeId,
+    grant_json: &'a [u8],
+}
+
+impl Leaf {
+    /// Parses `der`; refuses whatever is not exactly what our authority writes.
+    pub(super) fn read(der: &[u8]) -> Result<Self, ProfileError> {
+        if der.len() > MAX_CERTIFICATE_BYTES {
+            return Err(ProfileError::Malformed);
+        }
+        let Ok(([], certificate)) = X509Certificate::from_der(der) else {
+            return Err(ProfileError::Malformed);
+        };
+        let tbs = &certificate.tbs_certificate;
+        if tbs.version != X509Version::V3 {
+            return Err(ProfileError::Malformed);
+        }
+        if tbs.subject.iter().next().is_some() {
+            return Err(ProfileError::Subject);
+        }
+        let key = PublicKey::from_spki_der(tbs.subject_pki.raw).ok_or(ProfileError::Key)?;
+        let extensions = Extensions::read(tbs.extensions())?;
+        let claim: GrantClaim = serde_json::from_slice(extensions.grant_json)
+            .map_err(|error| ProfileError::Grant(error.to_string()))?;
+        let grant = claim.with_own_terms(extensions.subject)?;
+        if tbs.raw_serial() != grant.serial() {
+            return Err(ProfileError::Serial);
+        }
+        let (not_before, not_after) =
+            (timestamp(tbs.validity.not_before.timestamp())?, timestamp(tbs.validity.not_after.timestamp())?);
+        if (not_before, not_after) != validity(&grant) {
+            return Err(ProfileError::Validity);
+        }
+        Ok(Self { grant, key })
+    }
+}
+
+fn timestamp(secs: i64) -> Result<Timestamp, ProfileError> {
+    u64::try_from(secs).map(Timestamp::from_secs).map_err(|_| ProfileError::Validity)
+}
+
+impl<'a> Extensions<'a> {
+    fn read(extensions: &[X509Extension<'a>]) -> Result<Self, ProfileError> {
+        let grant_oid = Oid::from(GRANT_OID).map_err(|_| ProfileError::Extensions)?;
+        let (mut subject, mut grant_json) = (None, None);
+        let mut seen = [false; 7];
+        for extension in extensions {
+            let place = match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) if id.key_identifier.is_some() => 0,
+                ParsedExtension::BasicConstraints(basic) if extension.critical && !basic.ca => 1,
+                ParsedExtension::BasicConstraints(_) => return Err(ProfileError::BasicConstraints),
+                ParsedExtension::ExtendedKeyUsage(usage)
+                    if usage.client_auth && usage.server_auth && !usage.any =>
+                {
+                    2
+                }
+                ParsedExtension::ExtendedKeyUsage(_) => return Err(ProfileError::ExtendedKeyUsage),
+                ParsedExtension::KeyUsage(usage)
+                    if extension.critical && usage.flags == DIGITAL_SIGNATURE =>
+                {
+                    3
+                }
+                ParsedExtension::KeyUsage(_) => return Err(ProfileError::KeyUsage),
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    subject = Some(only_spiffe_id(&names.general_names, extension.critical)?);
+                    4
+                }
+                ParsedExtension::SubjectKeyIdentifier(_) => 5,
+                _ if extension.oid == grant_oid && !extension.critical => {
+                    grant_json = der::read_utf8_string(extension.value);
+                    6
+                }
+                _ => return Err(ProfileError::Extensions),
+            };
+            match seen.get_mut(place) {
+                Some(before) if !*before => *before = true,
+                _ => return Err(ProfileError::Extensions),
+            }
+        }
+        match (subject, grant_json) {
+            (Some(subject), Some(grant_json)) if seen == [true; 7] => Ok(Self { subject, grant_json }),
+            _ => Err(ProfileError::Extensions),
+        }
+    }
+}
+
+fn only_spiffe_id(names: &[GeneralName<'_>], critical: bool) -> Result<SpiffeId, ProfileError> {
+    match names {
+        [GeneralName::URI(uri)] if critical => SpiffeId::new(uri).map_err(|_| ProfileError::SubjectAltName),
+        _ => Err(ProfileError::SubjectAltName),
+    }
+}
