@@ -2,6 +2,7 @@
 
 use crate::{
     annotation::Annotations,
+    nesting,
     problem::{PolicyError, Position, Problem},
     request::Verb,
     rule::{self, Rule},
@@ -47,9 +48,9 @@ pub(crate) fn compile(sources: &Sources) -> Result<Compiled, PolicyError> {
 }
 
 fn parse_file(file: &str, text: &str, rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
-    if let Some(position) = too_deep(text) {
-        let what = format!("brackets are nested more than {MAX_NESTING} deep");
-        problems.push(Problem::at(file, position, what).help("split the condition into several policies"));
+    if let Some((offset, what)) = nesting::too_deep(text) {
+        let problem = Problem::at(file, Position::at(text, offset), what);
+        problems.push(problem.help("split the policy, or compare with a set: `[\"a\", \"b\"].contains(…)`"));
         return;
     }
     let set: PolicySet = match text.parse() {
@@ -165,23 +166,4 @@ fn essence(message: &str) -> String {
 fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 400;
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect()
-}
-
-/// Cedar's parser recurses into brackets, so text that nests them without limit would exhaust the stack.
-const MAX_NESTING: usize = 64;
-
-/// Where brackets, even those in strings and comments, nest too deep.
-fn too_deep(text: &str) -> Option<Position> {
-    let mut depth: usize = 0;
-    for (offset, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_NESTING {
-            return Some(Position::at(text, offset));
-        }
-    }
-    None
 }

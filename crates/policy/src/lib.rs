@@ -44,6 +44,7 @@ mod decide;
 pub mod demo;
 mod explain;
 mod facts;
+mod nesting;
 mod policies;
 mod problem;
 mod report;
@@ -52,6 +53,8 @@ mod rule;
 mod schema;
 mod slice;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, Effect, Explanation, Obligations};
 pub use facts::{AgentFacts, ResourceFacts, TaskFacts};

@@ -108,11 +108,46 @@ fn a_commented_out_twin_does_not_move_a_policy() {
 }
 
 #[test]
-fn deep_nesting_is_refused_before_it_can_exhaust_the_stack() {
-    for (open, close) in [("(", ")"), ("[", "]"), ("!(", ")"), ("{a: ", "}")] {
-        let nested = format!("{}true{}", open.repeat(200_000), close.repeat(200_000));
-        let error = error(&format!("permit(principal, action, resource) when {{ {nested} }};"));
-        assert!(error.to_string().contains("nested more than"), "{error}");
+fn what_nests_without_limit_is_refused_before_it_can_exhaust_the_stack() {
+    const DEEP: usize = 200_000;
+    for (open, middle, close) in [
+        ("(", "true", ")"),
+        ("[", "true", "]"),
+        ("{a: ", "true", "}"),
+        ("if context.bound then true else ", "true", ""),
+        ("if ", "true", " then true else true"),
+        ("true && ", "true", ""),
+        ("context.bound || ", "true", ""),
+        ("1 + ", "1 == 2", ""),
+        ("", "context", ".task"),
+    ] {
+        let nested = format!("{}{middle}{}", open.repeat(DEEP), close.repeat(DEEP));
+        let error = error(&format!("permit(principal, action, resource) when {{ {nested} }};")).to_string();
+        assert!(
+            error.contains("nested more than 64 deep") || error.contains("more than 400 operators"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_deepest_text_that_is_read_is_still_validated() {
+    for (open, middle, close) in [
+        ("(", "context.amount > 5", ")"),
+        ("if context.bound then true else ", "context.amount > 5", ""),
+        ("true && ", "context.amount > 5", ""),
+        ("context.bound && ", "context.amount > 5", ""),
+        ("", "context.amount", ".amount"),
+    ] {
+        for (levels, deep_enough) in [(20, false), (60, true), (195, true), (395, true)] {
+            let nested = format!("{}{middle}{}", open.repeat(levels), close.repeat(levels));
+            let error =
+                error(&format!("permit(principal, action, resource) when {{ {nested} }};")).to_string();
+            assert!(
+                error.contains("`amount`") || (deep_enough && error.contains("more than")),
+                "{levels}: {error}"
+            );
+        }
     }
 }
 
