@@ -1,0 +1,121 @@
+//! What waits for the writer: two bounded lanes, so that an end neither waits behind issuing nor is refused because of it.
+
+use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, time::Duration};
+use taskpass_lease::{Event, Limits};
+use taskpass_store::{Committed, Due, Pending, apply, apply_due, tables::Write};
+use taskpass_types::{Reason, Refusal, Timestamp};
+use tokio::sync::oneshot;
+
+/// How many operations may wait in one lane.
+const LANE: usize = 4096;
+/// How many operations share one commit: long enough to hide the fsync, short enough not to keep an end waiting.
+const BATCH: usize = 256;
+
+/// One operation and whoever waits for it. Dropping it unanswered tells the caller that the outcome is unknown.
+pub(crate) struct Job {
+    work: Work,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<Committed, Refusal>>,
+}
+
+/// What to do.
+pub(crate) enum Work {
+    /// Something happened.
+    Apply(Event),
+    /// Something is due.
+    Due(Due),
+}
+
+impl Job {
+    pub(crate) fn new(work: Work, now: Timestamp) -> (Self, oneshot::Receiver<Result<Committed, Refusal>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { work, now, answer }, answered)
+    }
+
+    pub(crate) fn run(&self, write: &mut dyn Write, limits: &Limits) -> Result<Pending, Refusal> {
+        match &self.work {
+            Work::Apply(event) => apply(write, event, limits, self.now),
+            Work::Due(due) => apply_due(write, due, limits, self.now),
+        }
+    }
+
+    /// A caller that went away does not matter: what was committed stays.
+    pub(crate) fn answer(self, result: Result<Committed, Refusal>) {
+        drop(self.answer.send(result));
+    }
+
+    /// What takes something away goes first: ends, a change of policy; and what operators do by hand.
+    fn urgent(&self) -> bool {
+        matches!(
+            self.work,
+            Work::Apply(
+                Event::EndLease(_) | Event::EndTask(_) | Event::ReleaseHold(_) | Event::SetPolicyRevision(_)
+            )
+        )
+    }
+}
+
+/// The two lanes.
+#[derive(Default)]
+pub(crate) struct Queue {
+    lanes: Mutex<Lanes>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lanes {
+    urgent: VecDeque<Job>,
+    ordinary: VecDeque<Job>,
+    nudged: bool,
+    closed: bool,
+}
+
+impl Queue {
+    /// Lets `job` wait; refuses at once when its lane is full.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Refusal> {
+        let mut lanes = self.lanes.lock();
+        let lane = if job.urgent() { &mut lanes.urgent } else { &mut lanes.ordinary };
+        if lane.len() >= LANE {
+            return Err(Refusal::new(Reason::StoreUnavailable, "too many operations wait for the store")
+                .fix("ask again in a moment"));
+        }
+        lane.push_back(job);
+        drop(lanes);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes the writer look after the file although nothing waits.
+    pub(crate) fn nudge(&self) {
+        self.lanes.lock().nudged = true;
+        self.changed.notify_one();
+    }
+
+    /// Lets [`Queue::take`] return `None` once all that waits is taken.
+    pub(crate) fn close(&self) {
+        self.lanes.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// The next batch, urgent ones first; empty after a nudge or when nothing came for `patience`; `None` at the end.
+    pub(crate) fn take(&self, patience: Option<Duration>) -> Option<Vec<Job>> {
+        let mut lanes = self.lanes.lock();
+        while lanes.urgent.is_empty() && lanes.ordinary.is_empty() && !lanes.nudged {
+            if lanes.closed {
+                return None;
+            }
+            match patience {
+                None => self.changed.wait(&mut lanes),
+                Some(patience) if self.changed.wait_for(&mut lanes, patience).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        lanes.nudged = false;
+        let urgent = lanes.urgent.len().min(BATCH);
+        let ordinary = lanes.ordinary.len().min(BATCH - urgent);
+        let mut batch: Vec<Job> = lanes.urgent.drain(..urgent).collect();
+        batch.extend(lanes.ordinary.drain(..ordinary));
+        Some(batch)
+    }
+}
