@@ -12,6 +12,7 @@ mod claims;
 mod error;
 pub mod jws;
 pub mod keys;
+mod object;
 mod public_key;
 pub mod thumbprint;
 pub mod x509;

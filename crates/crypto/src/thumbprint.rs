@@ -21,7 +21,7 @@ pub fn spki(der: &[u8]) -> Option<Confirmation> {
 }
 
 /// Whether `text` is a SHA-256 in canonical base64url without padding.
-pub(crate) fn is_sha256(text: &str) -> bool {
+pub fn is_sha256(text: &str) -> bool {
     let mut bytes = [0; 33];
     text.len() == 43 && BASE64URL.decode_slice(text, &mut bytes).is_ok_and(|len| len == 32)
 }

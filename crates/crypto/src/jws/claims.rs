@@ -1,7 +1,10 @@
 //! The claims of an access token (RFC 9068 section 2.2), to write and to read with one type.
 
 use super::TokenError;
-use crate::claims::{GrantClaim, Terms};
+use crate::{
+    claims::{GrantClaim, Terms},
+    object::{self, Object},
+};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use taskpass_types::{ActionName, AgentId, Confirmation, Grant, ResourceName, SpiffeId};
@@ -26,11 +29,11 @@ pub(super) struct Claims<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    act: Option<Act>,
+    act: Option<Object<Act>>,
     #[serde(borrow)]
-    authorization_details: [Detail<'a>; 1],
+    authorization_details: [Object<Detail<'a>>; 1],
     #[serde(rename = "urn:taskpass:grant")]
-    grant: GrantClaim,
+    grant: Object<GrantClaim>,
 }
 
 /// One actor of a delegation; `act` within is the one before (RFC 8693 section 4.1).
@@ -39,7 +42,7 @@ pub(super) struct Claims<'a> {
 struct Act {
     sub: AgentId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    act: Option<Box<Act>>,
+    act: Option<Box<Object<Act>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,13 +63,14 @@ impl Act {
             agents
                 .iter()
                 .skip(1)
-                .fold(root, |older, agent| Self { sub: agent.clone(), act: Some(Box::new(older)) }),
+                .fold(root, |older, agent| Self { sub: agent.clone(), act: Some(Box::new(Object(older))) }),
         )
     }
 
     /// From the holder back to the root.
     fn agents(&self) -> impl Iterator<Item = &AgentId> {
-        std::iter::successors(Some(self), |act| act.act.as_deref()).map(|act| &act.sub)
+        std::iter::successors(Some(self), |act| act.act.as_deref().map(|Object(older)| older))
+            .map(|act| &act.sub)
     }
 }
 
@@ -82,25 +86,25 @@ impl<'a> Claims<'a> {
             iat: grant.issued_at.as_secs(),
             exp: grant.expires_at.as_secs(),
             cnf: grant.confirmation.clone(),
-            act: Act::chain(&grant.agents),
-            authorization_details: [Detail {
+            act: Act::chain(&grant.agents).map(Object),
+            authorization_details: [Object(Detail {
                 kind: RAR_TYPE,
                 locations: [grant.resource.clone()],
                 actions: grant.actions.clone(),
-            }],
-            grant: GrantClaim::for_token(grant),
+            })],
+            grant: Object(GrantClaim::for_token(grant)),
         })
     }
 
     /// Parses a payload.
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, TokenError> {
-        serde_json::from_slice(json).map_err(|error| TokenError::ClaimsInvalid(error.to_string()))
+        object::from_json(json).map_err(|error| TokenError::ClaimsInvalid(error.to_string()))
     }
 
     /// The grant that the claims say, when all of them say the same.
     pub(super) fn into_grant(self) -> Result<Grant, TokenError> {
         let differ = |what| Err(TokenError::GrantInconsistent(what));
-        let [detail] = self.authorization_details;
+        let [Object(detail)] = self.authorization_details;
         if detail.kind != RAR_TYPE {
             return differ("the type of `authorization_details` is not ours");
         }
@@ -114,7 +118,7 @@ impl<'a> Claims<'a> {
             iat: self.iat,
             exp: self.exp,
         };
-        let grant = self.grant.with_terms(self.sub, terms)?;
+        let grant = self.grant.0.with_terms(self.sub, terms)?;
         if grant.agent() != Some(&self.client_id) {
             return differ("`client_id` is not the holder");
         }
@@ -125,7 +129,7 @@ impl<'a> Claims<'a> {
         match &self.act {
             None if delegated => differ("`act` is missing"),
             Some(_) if !delegated => differ("`act` without a delegation"),
-            Some(act) if !act.agents().eq(grant.agents.iter().rev()) => {
+            Some(Object(act)) if !act.agents().eq(grant.agents.iter().rev()) => {
                 differ("`act` is not the agents' chain")
             }
             _ => Ok(grant),

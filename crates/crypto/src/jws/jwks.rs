@@ -1,7 +1,11 @@
 //! The public keys that verify tokens, as a JWKS (RFC 7517).
 
 use super::{JwksError, TokenError, TokenSigner};
-use crate::{Alg, PublicKey, public_key::Jwk};
+use crate::{
+    Alg, PublicKey,
+    object::{self, Object},
+    public_key::Jwk,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::collections::HashMap;
@@ -27,12 +31,12 @@ impl TokenKeys {
             return Err(JwksError::TooLarge);
         }
         let set: JwkSet<'_> =
-            serde_json::from_slice(json).map_err(|error| JwksError::Malformed(error.to_string()))?;
+            object::from_json(json).map_err(|error| JwksError::Malformed(error.to_string()))?;
         if set.keys.len() > MAX_KEYS {
             return Err(JwksError::TooLarge);
         }
         let mut by_kid = HashMap::with_capacity(set.keys.len());
-        for jwk in &set.keys {
+        for Object(jwk) in &set.keys {
             if let Some((kid, key)) = jwk.parse()?
                 && by_kid.insert(kid.into(), key).is_some()
             {
@@ -62,7 +66,7 @@ impl TokenKeys {
 #[derive(Deserialize)]
 struct JwkSet<'a> {
     #[serde(borrow)]
-    keys: Vec<ForeignJwk<'a>>,
+    keys: Vec<Object<ForeignJwk<'a>>>,
 }
 
 /// A JWK that somebody else may have written; the members of private and symmetric keys are there to be refused.

@@ -1,7 +1,7 @@
 //! Verifies tokens: size, shape, header, key, signature; only then claims.
 
 use super::{MAX_TOKEN_BYTES, TYP, TokenError, TokenKeys, claims::Claims};
-use crate::Leeway;
+use crate::{Leeway, object};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
 use taskpass_types::{Grant, ResourceName, Timestamp};
@@ -84,7 +84,7 @@ impl TokenKeys {
         let segments = Segments::split(token)?;
         let header = decode(segments.header)?;
         let header: Header<'_> =
-            serde_json::from_slice(&header).map_err(|error| TokenError::HeaderInvalid(error.to_string()))?;
+            object::from_json(&header).map_err(|error| TokenError::HeaderInvalid(error.to_string()))?;
         if header.typ != TYP {
             return Err(TokenError::TypMismatch);
         }

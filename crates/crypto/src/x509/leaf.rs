@@ -2,7 +2,7 @@
 //! rules. It says nothing about who signed.
 
 use super::{BACKDATE, GRANT_OID, MAX_CERTIFICATE_BYTES, ProfileError, der};
-use crate::{PublicKey, claims::GrantClaim};
+use crate::{PublicKey, claims::GrantClaim, object};
 use std::time::Duration;
 use taskpass_types::{Grant, SpiffeId, Timestamp};
 use x509_parser::{
@@ -53,7 +53,7 @@ impl Leaf {
         }
         let key = PublicKey::from_spki_der(tbs.subject_pki.raw).ok_or(ProfileError::Key)?;
         let extensions = Extensions::read(tbs.extensions())?;
-        let claim: GrantClaim = serde_json::from_slice(extensions.grant_json)
+        let claim: GrantClaim = object::from_json(extensions.grant_json)
             .map_err(|error| ProfileError::Grant(error.to_string()))?;
         let grant = claim.with_own_terms(extensions.subject)?;
         if tbs.raw_serial() != grant.serial() {

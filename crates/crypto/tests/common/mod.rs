@@ -10,45 +10,45 @@ use taskpass_types::{
     ResourceName, SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
 };
 
-pub const ISSUER: &str = "https://taskpass.acme.test";
-pub const T0: Timestamp = Timestamp::from_secs(1_790_000_000);
+pub(crate) const ISSUER: &str = "https://taskpass.acme.test";
+pub(crate) const T0: Timestamp = Timestamp::from_secs(1_790_000_000);
 
-pub fn trust_domain() -> TrustDomain {
+pub(crate) fn trust_domain() -> TrustDomain {
     TrustDomain::new("acme.test").unwrap()
 }
 
-pub fn policy() -> KeyPolicy {
+pub(crate) fn policy() -> KeyPolicy {
     KeyPolicy::new(trust_domain())
 }
 
-pub fn seal_key(byte: u8) -> SealKey {
+pub(crate) fn seal_key(byte: u8) -> SealKey {
     SealKey::from_env_value(&format!("{byte:02x}{}", "5a".repeat(31))).unwrap()
 }
 
 /// A ring with one generation, and the directory that it lives in.
-pub struct Keys {
-    pub ring: KeyRing,
-    pub clock: ManualClock,
-    pub dir: tempfile::TempDir,
+pub(crate) struct Keys {
+    pub(crate) ring: KeyRing,
+    pub(crate) clock: ManualClock,
+    pub(crate) dir: tempfile::TempDir,
 }
 
-pub fn keys_with(policy: KeyPolicy) -> Keys {
+pub(crate) fn keys_with(policy: KeyPolicy) -> Keys {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(T0);
     let ring = KeyRing::open(&dir.path().join("keys"), &seal_key(1), &clock, policy).unwrap();
     Keys { ring, clock, dir }
 }
 
-pub fn keys() -> Keys {
+pub(crate) fn keys() -> Keys {
     keys_with(policy())
 }
 
-pub fn grant() -> Grant {
+pub(crate) fn grant() -> Grant {
     delegated(1)
 }
 
 /// A grant whose authority passed through `count` agents.
-pub fn delegated(count: usize) -> Grant {
+pub(crate) fn delegated(count: usize) -> Grant {
     let task = TaskId::new();
     let path = (1..count).fold(TaskPath::root(TaskId::new()), |path, _| path.child(TaskId::new()).unwrap());
     let path = if count == 1 { TaskPath::root(task) } else { path };
@@ -76,6 +76,6 @@ pub fn delegated(count: usize) -> Grant {
 }
 
 /// A request in DER for `key` that asks for nothing.
-pub fn request(key: &rcgen::KeyPair) -> Vec<u8> {
+pub(crate) fn request(key: &rcgen::KeyPair) -> Vec<u8> {
     rcgen::CertificateParams::default().serialize_request(key).unwrap().der().to_vec()
 }
