@@ -1,1 +1,175 @@
-//! placeholder
+//! The use cases, and the reconcilers that work without being asked. Ports only: no adapter is named here.
+//!
+//! Two roads. *Exchange*: identity -> agent and task -> decision per scope -> durable lease -> durable audit -> signature
+//! -> comparison -> a last look -> release; any step that fails ends it, and nothing was handed out. *Death*: one deny
+//! record, written first and waited for by nobody but its caller; everything else follows from it.
+//!
+//! Invariants: issuing fails closed, revoking waits for nothing (rule 5 of the design): a broken audit log or policy
+//! stops grants and never a kill. A caller learns of its own tasks and leases only; what is foreign is *not found*.
+
+mod ask;
+mod callers;
+mod credentials;
+mod feed;
+mod leases;
+mod policy;
+mod reconcile;
+mod registry;
+mod tasks;
+
+pub use ask::{IssueAsk, RenewAsk, StartAsk};
+pub use callers::{Caller, Role};
+pub use credentials::Issued;
+pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys};
+pub use policy::{PolicyKeeper, PolicyStatus};
+pub use reconcile::{PolicyFiles, Reconcilers};
+pub use registry::{Registration, Registry, RegistryError, ResourceEntry};
+
+use std::{sync::Arc, time::Duration};
+use taskpass_attest::Identity;
+use taskpass_audit::{Action, Actor, Event, Recorder};
+use taskpass_crypto::KeyRing;
+use taskpass_issue::Issuer;
+use taskpass_store::Store;
+use taskpass_types::{Clock, CredentialKind, Reason, Refusal, TenantId, TrustDomain, Ttl};
+use tokio_util::task::TaskTracker;
+
+/// What the composition root puts together.
+pub struct Parts {
+    /// Where tasks and leases live.
+    pub store: Arc<dyn Store>,
+    /// Where everything is written down.
+    pub audit: Arc<dyn Recorder>,
+    /// One per kind of credential.
+    pub issuers: Vec<Arc<dyn Issuer>>,
+    /// What verifiers check against.
+    pub keys: Arc<KeyRing>,
+    /// The policies in force.
+    pub policies: Arc<PolicyKeeper>,
+    /// Who is who.
+    pub registry: Arc<Registry>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The broker's own choices.
+    pub settings: Settings,
+}
+
+/// The broker's own choices.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The trust domain of the identities that it gives.
+    pub trust_domain: TrustDomain,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// How long a token lives when nobody says.
+    pub jwt_ttl: Ttl,
+    /// How long a certificate lives when nobody says.
+    pub x509_ttl: Ttl,
+    /// How long a task runs when nobody says.
+    pub task_ttl: Ttl,
+}
+
+/// The broker. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    work: TaskTracker,
+}
+
+impl Broker {
+    /// Puts the parts together. Nothing runs yet: see [`Reconcilers`].
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, work: TaskTracker::new() }))
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    fn now(&self) -> taskpass_types::Timestamp {
+        self.parts().clock.now()
+    }
+
+    /// Runs a use case to its end, also when whoever asked hangs up: what was begun durably is not left half done.
+    ///
+    /// # Errors
+    /// What `work` refuses; `INTERNAL` when it panicked.
+    pub async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match self.0.work.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => {
+                Err(Refusal::new(Reason::Internal, "the request failed inside the broker").because(error))
+            }
+        }
+    }
+
+    /// Waits until every use case that was begun has ended.
+    pub async fn drained(&self) {
+        self.0.work.close();
+        self.0.work.wait().await;
+    }
+
+    /// What the caller's identity means here. A caller that is nobody is refused, and that is written down.
+    ///
+    /// # Errors
+    /// `ATTESTATION_EXPIRED`, `AGENT_NOT_REGISTERED`, `AGENT_AMBIGUOUS`.
+    pub fn caller(&self, identity: &Arc<Identity>) -> Result<Arc<Caller>, Refusal> {
+        let caller = if identity.is_current(self.now()) {
+            self.parts().registry.resolve(identity)
+        } else {
+            Err(Refusal::new(Reason::AttestationExpired, "the evidence of your identity has expired")
+                .fix("connect again with a fresh identity"))
+        };
+        caller.inspect_err(|refusal| self.refused_peer(&identity.description, refusal))
+    }
+
+    /// Writes down that a caller was not even attested.
+    pub fn refused_peer(&self, description: &str, refusal: &Refusal) {
+        metrics::counter!("taskpass_refused_total", "reason" => refusal.reason().code()).increment(1);
+        let actor = Actor::Peer(description.to_owned());
+        self.note(Event::outcome(&TenantId::default(), Action::AttestRefuse, actor).refusal(refusal));
+    }
+
+    /// Whether it can grant: the store answers, the audit log is written, policies are loaded.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        let health = self.parts().audit.health();
+        if let Some(why) = health.failing {
+            return Err(
+                Refusal::new(Reason::AuditUnavailable, "the audit log cannot be written").because(why)
+            );
+        }
+        self.parts().store.policy_revision().await.map(drop)
+    }
+
+    fn note(&self, event: Event) {
+        self.parts().audit.note(event);
+    }
+
+    fn issuer(&self, kind: CredentialKind) -> Result<Arc<dyn Issuer>, Refusal> {
+        let issuer = self.parts().issuers.iter().find(|issuer| issuer.kind() == kind);
+        issuer.cloned().ok_or_else(|| {
+            Refusal::new(Reason::FieldInvalid, format!("`{kind}` credentials are not issued here"))
+                .with("kind", kind)
+        })
+    }
+
+    fn default_ttl(&self, kind: CredentialKind) -> Ttl {
+        match kind {
+            CredentialKind::Jwt => self.parts().settings.jwt_ttl,
+            CredentialKind::X509 => self.parts().settings.x509_ttl,
+        }
+    }
+}
+
+/// How often a request is decided anew when the policies change under it.
+const DECIDE_ATTEMPTS: usize = 3;
+/// How long it waits for the new policies to be in force.
+const POLICY_PATIENCE: Duration = Duration::from_secs(1);

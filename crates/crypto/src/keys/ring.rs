@@ -132,6 +132,12 @@ impl KeyRing {
         self.snapshot.load().bundle_pem.clone()
     }
 
+    /// The certificates of the authorities of all generations, in DER.
+    pub fn ca_certificates(&self) -> Vec<Vec<u8>> {
+        let generations = &self.snapshot.load().generations;
+        generations.iter().map(|one| one.authority.certificate_der().to_vec()).collect()
+    }
+
     /// All generations, oldest first.
     pub fn list(&self) -> Vec<KeyInfo> {
         let info = |one: &Generation| KeyInfo {

@@ -1,0 +1,113 @@
+//! A caller: an attested identity and what it is registered as here.
+
+use crate::registry::Registration;
+use std::sync::Arc;
+use taskpass_attest::Identity;
+use taskpass_audit::Actor;
+use taskpass_policy::AgentFacts;
+use taskpass_types::{AgentId, Owner, Reason, Refusal, TenantId};
+
+/// What a caller may be besides an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Lists, kills, releases, reads the audit log.
+    Operator,
+    /// Starts tasks for agents and ends them.
+    Orchestrator,
+    /// Follows the deny feed.
+    Verifier,
+}
+
+impl Role {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Orchestrator => "orchestrator",
+            Self::Verifier => "verifier",
+        }
+    }
+}
+
+/// An attested identity and what it is registered as. Never empty: it is an agent, or has a role, or both.
+#[derive(Debug)]
+pub struct Caller {
+    /// The evidence, verified.
+    pub identity: Arc<Identity>,
+    /// The tenant that it acts in.
+    pub tenant: TenantId,
+    /// The agent.
+    pub(crate) agent: Option<AgentCaller>,
+    /// The roles, with the name that each is registered under.
+    pub(crate) roles: Vec<(Role, String)>,
+}
+
+/// The agent that a caller is.
+#[derive(Debug)]
+pub(crate) struct AgentCaller {
+    pub(crate) registration: Arc<Registration>,
+    /// `None` without an owner.
+    pub(crate) facts: Option<AgentFacts>,
+}
+
+impl Caller {
+    /// The agent's name, if it is one.
+    pub fn agent(&self) -> Option<&AgentId> {
+        self.agent.as_ref().map(|agent| &agent.registration.id)
+    }
+
+    /// Who answers for the agent, if it is one and someone does.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.agent.as_ref().and_then(|agent| agent.registration.owner.as_ref())
+    }
+
+    /// The roles besides that of an agent.
+    pub fn roles(&self) -> impl Iterator<Item = Role> + '_ {
+        self.roles.iter().map(|(role, _)| *role)
+    }
+
+    /// Whether it has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles().any(|has| has == role)
+    }
+
+    /// The agent, if someone answers for it.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED` for who is no agent, `AGENT_WITHOUT_OWNER`.
+    pub(crate) fn owned_agent(&self) -> Result<(&AgentId, &AgentFacts), Refusal> {
+        let agent = self.agent.as_ref().ok_or_else(|| {
+            Refusal::new(Reason::NotPermitted, "only a registered agent can hold credentials")
+                .fix("register the caller under [[agents]]")
+        })?;
+        agent.registration.owned()?;
+        let facts = agent
+            .facts
+            .as_ref()
+            .ok_or_else(|| Refusal::new(Reason::Internal, "an owned agent has no facts"))?;
+        Ok((&agent.registration.id, facts))
+    }
+
+    /// # Errors
+    /// `NOT_PERMITTED` for who has none of `roles`.
+    pub fn require(&self, roles: &[Role]) -> Result<(), Refusal> {
+        if self.roles().any(|has| roles.contains(&has)) {
+            return Ok(());
+        }
+        let needed = roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+        Err(Refusal::new(Reason::NotPermitted, format!("this needs the role {needed}"))
+            .fix(format!("register the caller as {needed} in the broker's configuration"))
+            .with("role", needed))
+    }
+
+    /// The caller in the audit log, acting on a task that `holder` holds: as agent on its own, else by its role.
+    pub(crate) fn actor(&self, holder: Option<&AgentId>) -> Actor {
+        match (self.agent(), self.roles.first()) {
+            (Some(agent), None) => Actor::Agent(agent.clone()),
+            (Some(agent), Some(_)) if holder == Some(agent) => Actor::Agent(agent.clone()),
+            (_, Some((Role::Operator, name))) => Actor::Operator(name.clone()),
+            (_, Some((Role::Orchestrator, name))) => Actor::Orchestrator(name.clone()),
+            _ => Actor::Peer(self.identity.description.clone()),
+        }
+    }
+}

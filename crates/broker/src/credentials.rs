@@ -1,0 +1,292 @@
+//! The exchange: an attested identity and a declared task for a credential. The order of its steps is invariant I1.
+
+use crate::{
+    Broker, Caller, DECIDE_ATTEMPTS, IssueAsk, RenewAsk,
+    ask::fresh_request_id,
+    policy::{Decided, Question},
+    tasks::{not_found, unexpected},
+};
+use std::{collections::BTreeSet, sync::Arc};
+use taskpass_audit::{Action, Event};
+use taskpass_issue::{Credential, Form, Issuer, Material};
+use taskpass_lease::{EndLease, Event as Change, Fence, Lease, PlanLease, RenewLease, Task};
+use taskpass_policy::Verb;
+use taskpass_store::{Committed, Prepared};
+use taskpass_types::{AgentId, Confirmation, EndReason, LeaseId, Reason, Refusal, SpiffeId, TaskId};
+
+/// What an exchange gives.
+#[derive(Clone)]
+pub struct Issued {
+    /// The record.
+    pub lease: Lease,
+    /// What the caller presents. It is not kept.
+    pub credential: Credential,
+}
+
+impl Broker {
+    /// Issues a credential.
+    ///
+    /// # Errors
+    /// Whatever any step refuses; nothing was handed out then.
+    pub async fn issue(&self, caller: Arc<Caller>, ask: IssueAsk) -> Result<Issued, Refusal> {
+        let issued = self.issue_unaudited(&caller, &ask).await;
+        issued.inspect_err(|refusal| {
+            self.refused(&caller, refusal, |event| {
+                event
+                    .task(ask.task)
+                    .resource(&ask.resource)
+                    .actions(&ask.actions.iter().cloned().collect::<Vec<_>>())
+            });
+        })
+    }
+
+    /// Renews a lease: the caller is attested and the request decided as if it were new.
+    ///
+    /// # Errors
+    /// As [`Broker::issue`]; `LEASE_ENDED` for what has ended, which never comes back.
+    pub async fn renew(&self, caller: Arc<Caller>, ask: RenewAsk) -> Result<Issued, Refusal> {
+        let renewed = self.renew_unaudited(&caller, &ask).await;
+        renewed.inspect_err(|refusal| self.refused(&caller, refusal, |event| event.lease(ask.lease)))
+    }
+
+    async fn issue_unaudited(&self, caller: &Caller, ask: &IssueAsk) -> Result<Issued, Refusal> {
+        let (agent, facts) = caller.owned_agent()?;
+        let issuer = self.issuer(ask.form.kind())?;
+        let material = issuer.accept(ask.form.clone())?;
+        let task = self.own_task(caller, agent, ask.task).await?;
+        declared(&task, ask)?;
+        let confirmation = confirmation(caller, &material, &ask.form);
+        let question = Question {
+            agent: facts,
+            verb: Verb::Issue,
+            task: &task,
+            resource: &ask.resource,
+            actions: &ask.actions,
+            kind: issuer.kind(),
+            revocability: issuer.revocability(),
+            ttl: ask.ttl.unwrap_or_else(|| self.default_ttl(issuer.kind())),
+            bound: confirmation.is_some(),
+            attestation_age: self.now().since(caller.identity.verified_at),
+        };
+        let subject = self.subject(agent, ask.task)?;
+        let request = ask.request();
+        let plan = |decided: Decided| {
+            Change::PlanLease(Box::new(PlanLease {
+                tenant: caller.tenant.clone(),
+                id: LeaseId::new(),
+                task: ask.task,
+                agent: agent.clone(),
+                subject: subject.clone(),
+                resource: ask.resource.clone(),
+                actions: ask.actions.clone(),
+                kind: issuer.kind(),
+                revocability: issuer.revocability(),
+                confirmation: confirmation.clone(),
+                ttl: question.ttl,
+                policy_max_ttl: decided.max_ttl,
+                evidence_expires_at: caller.identity.expires_at,
+                decision: decided.id,
+                policies: decided.policies,
+                fence: Fence { policy_revision: decided.revision },
+                key_generation: issuer.key_generation(),
+                request: request.clone(),
+            }))
+        };
+        let prepared = self.plan(&question, plan).await?;
+        self.sign(caller, Action::LeaseIssue, &*issuer, prepared, &material).await
+    }
+
+    async fn renew_unaudited(&self, caller: &Caller, ask: &RenewAsk) -> Result<Issued, Refusal> {
+        let (agent, facts) = caller.owned_agent()?;
+        let lease = self.own_lease(caller, agent, ask.lease).await?;
+        let issuer = self.issuer(lease.kind)?;
+        let material = issuer.accept(ask.form.clone())?;
+        let task = self.own_task(caller, agent, lease.task().ok_or_else(not_found)?).await?;
+        let confirmation = confirmation(caller, &material, &ask.form);
+        let actions: BTreeSet<_> = lease.actions.iter().cloned().collect();
+        let question = Question {
+            agent: facts,
+            verb: Verb::Renew,
+            task: &task,
+            resource: &lease.resource,
+            actions: &actions,
+            kind: lease.kind,
+            revocability: lease.revocability,
+            ttl: ask.ttl.unwrap_or(lease.requested_ttl),
+            bound: confirmation.is_some(),
+            attestation_age: self.now().since(caller.identity.verified_at),
+        };
+        let request = ask.request.clone().unwrap_or_else(fresh_request_id);
+        let renew = |decided: Decided| {
+            Change::RenewLease(Box::new(RenewLease {
+                tenant: caller.tenant.clone(),
+                lease: ask.lease,
+                agent: agent.clone(),
+                confirmation: confirmation.clone(),
+                ttl: question.ttl,
+                policy_max_ttl: decided.max_ttl,
+                evidence_expires_at: caller.identity.expires_at,
+                decision: decided.id,
+                policies: decided.policies,
+                fence: Fence { policy_revision: decided.revision },
+                key_generation: issuer.key_generation(),
+                request: request.clone(),
+            }))
+        };
+        let prepared = self.plan(&question, renew).await?;
+        self.sign(caller, Action::LeaseRenew, &*issuer, prepared, &material).await
+    }
+
+    /// Decides and writes the durable intent; anew when the policies changed in between.
+    async fn plan(
+        &self,
+        question: &Question<'_>,
+        change: impl Fn(Decided) -> Change,
+    ) -> Result<Prepared, Refusal> {
+        let mut attempt = 1;
+        loop {
+            let decided = self.decide(question)?;
+            let revision = decided.revision.clone();
+            match self.parts().store.apply(change(decided), self.now()).await {
+                Ok(committed) => return prepared(committed),
+                Err(refusal) if refusal.reason() == Reason::PolicyChanged && attempt < DECIDE_ATTEMPTS => {
+                    attempt += 1;
+                    self.policies_changed_from(&revision).await;
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    /// Durable audit, signature, comparison, a last look, release.
+    async fn sign(
+        &self,
+        caller: &Caller,
+        action: Action,
+        issuer: &dyn Issuer,
+        prepared: Prepared,
+        material: &Material,
+    ) -> Result<Issued, Refusal> {
+        let lease = prepared.lease().clone();
+        let actor = || caller.actor(lease.agent());
+        let intent = describe(Event::intent(&caller.tenant, action, actor()), &lease, caller);
+        let credential = match self.parts().audit.record(intent).await {
+            Ok(_) => issuer.issue(prepared, material).await,
+            Err(refusal) => Err(refusal),
+        };
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(refusal) => {
+                self.abandon(&lease).await;
+                return Err(refusal);
+            }
+        };
+        self.parts().store.standing(&lease.tenant, lease.id, self.now()).await?;
+        metrics::counter!("taskpass_credentials_total", "kind" => lease.kind.as_str()).increment(1);
+        let outcome =
+            Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.grant().jti());
+        self.note(outcome.expires_at(lease.expires_at));
+        Ok(Issued { lease, credential })
+    }
+
+    /// Ends a lease whose credential was never handed out. If even that fails, the lease is live without a holder until
+    /// it expires, and visible as such.
+    async fn abandon(&self, lease: &Lease) {
+        let end = EndLease {
+            tenant: lease.tenant.clone(),
+            lease: lease.id,
+            reason: EndReason::Cancelled,
+            by: "broker/exchange".to_owned(),
+            hold: false,
+        };
+        if let Err(refusal) = self.parts().store.apply(Change::EndLease(end), self.now()).await {
+            tracing::warn!(lease = %lease.id, ?refusal, "a lease whose credential was not released stays until it expires");
+        }
+    }
+
+    async fn own_task(&self, caller: &Caller, agent: &AgentId, id: TaskId) -> Result<Task, Refusal> {
+        let task = self.parts().store.task(&caller.tenant, id).await?;
+        task.filter(|task| task.agent() == Some(agent)).ok_or_else(not_found)
+    }
+
+    async fn own_lease(&self, caller: &Caller, agent: &AgentId, id: LeaseId) -> Result<Lease, Refusal> {
+        let lease = self.parts().store.lease(&caller.tenant, id).await?;
+        lease.filter(|lease| lease.agent() == Some(agent)).ok_or_else(|| {
+            Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours")
+                .fix("list your leases with `taskpass lease list`")
+        })
+    }
+
+    /// `spiffe://<trust domain>/<agent>/task/<task id>`.
+    fn subject(&self, agent: &AgentId, task: TaskId) -> Result<SpiffeId, Refusal> {
+        SpiffeId::from_parts(&self.parts().settings.trust_domain, &format!("{agent}/task/{task}")).map_err(
+            |error| {
+                Refusal::new(Reason::Internal, "the agent's name cannot be part of a SPIFFE ID")
+                    .because(error)
+            },
+        )
+    }
+}
+
+/// What was not declared is not worth a decision.
+fn declared(task: &Task, ask: &IssueAsk) -> Result<(), Refusal> {
+    let scopes = ask
+        .actions
+        .iter()
+        .map(|action| taskpass_types::Scope { resource: ask.resource.clone(), action: action.clone() });
+    for scope in scopes {
+        if !task.scopes.contains(&scope) {
+            return Err(Refusal::new(
+                Reason::ScopeExceedsTask,
+                format!("scope `{scope}` was not declared for task `{}`", task.id),
+            )
+            .fix("declare every scope when the task is started")
+            .with("scope", scope)
+            .with("task", task.id));
+        }
+    }
+    Ok(())
+}
+
+/// A key that the caller names goes before the certificate that it came with.
+fn confirmation(caller: &Caller, material: &Material, form: &Form) -> Option<Confirmation> {
+    match form {
+        Form::Certificate { .. } => material.confirmation.clone(),
+        Form::Token { .. } => material.confirmation.clone().or_else(|| caller.identity.confirmation.clone()),
+    }
+}
+
+fn prepared(committed: Committed) -> Result<Prepared, Refusal> {
+    let outcome = committed.outcome().clone();
+    committed.into_prepared().ok_or_else(|| unexpected(&outcome))
+}
+
+fn describe(event: Event, lease: &Lease, caller: &Caller) -> Event {
+    let event = event
+        .lease(lease.id)
+        .jti(&lease.grant().jti())
+        .kind(lease.kind)
+        .resource(&lease.resource)
+        .actions(&lease.actions)
+        .decision(lease.decision)
+        .policies(&lease.policies)
+        .policy_revision(&lease.policy_revision)
+        .owner(&lease.owner)
+        .expires_at(lease.expires_at)
+        .request_id(lease.renewal_request.as_ref().unwrap_or(&lease.request))
+        .ttl(lease.requested_ttl);
+    let event =
+        digest(&caller.identity.evidence_digest).map_or(event.clone(), |digest| event.evidence(digest));
+    let event = lease.agent().map_or(event.clone(), |agent| event.agent(agent));
+    lease.task().map_or(event.clone(), |task| event.task(task))
+}
+
+/// The evidence digest from its text form.
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    (pairs.len() == 32).then_some(bytes)
+}

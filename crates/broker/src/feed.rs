@@ -1,0 +1,160 @@
+//! The deny feed of one verifier: a snapshot or what it missed, then every record as it becomes durable, then heartbeats.
+//!
+//! It reads the store and keeps only a position, so a slow reader costs nobody anything, and what it says is exactly what
+//! is durable, in the order of the epochs.
+
+use crate::{Broker, Caller, Role};
+use std::{sync::Arc, time::Duration};
+use taskpass_store::Denies;
+use taskpass_types::{DenyRecord, Epoch, HistoryId, Refusal, TenantId, Timestamp};
+use tokio::sync::watch;
+
+/// A feed that has nothing to say says so this often.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// At most so many records in one message.
+const RECORDS_PER_MESSAGE: usize = 512;
+
+/// Where a verifier goes on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Resume {
+    /// The history that its epochs count in.
+    pub history: HistoryId,
+    /// The last epoch that it has.
+    pub epoch: Epoch,
+}
+
+/// What credentials are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationKeys {
+    /// The `iss` of tokens.
+    pub issuer: String,
+    /// The trust domain of certificates.
+    pub trust_domain: String,
+    /// The public token keys, a JWKS.
+    pub jwks: String,
+    /// The CA certificates, DER.
+    pub ca_certificates: Vec<Vec<u8>>,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct FeedMessage {
+    /// The history.
+    pub history: HistoryId,
+    /// The records follow this epoch directly.
+    pub after: Epoch,
+    /// What the reader has with this message.
+    pub epoch: Epoch,
+    /// It replaces all that the reader holds.
+    pub snapshot: bool,
+    /// In the order of their epochs.
+    pub records: Vec<DenyRecord>,
+    /// The broker's clock.
+    pub sent_at: Timestamp,
+    /// In the first message, and when they changed.
+    pub keys: Option<VerificationKeys>,
+}
+
+/// The feed of one verifier.
+pub struct DenyFeed {
+    broker: Broker,
+    tenant: TenantId,
+    denied: watch::Receiver<u64>,
+    position: Position,
+    keys: Option<VerificationKeys>,
+}
+
+enum Position {
+    /// Nothing sent yet; go on from here, or with a snapshot.
+    Begin(Option<Resume>),
+    /// A snapshot is being sent in parts, or deltas.
+    Sent(Epoch),
+}
+
+impl Broker {
+    /// Opens a verifier's feed.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`.
+    pub fn watch_denies(&self, caller: &Arc<Caller>, resume: Option<Resume>) -> Result<DenyFeed, Refusal> {
+        caller.require(&[Role::Verifier, Role::Operator])?;
+        Ok(DenyFeed {
+            denied: self.parts().store.denied(),
+            broker: self.clone(),
+            tenant: caller.tenant.clone(),
+            position: Position::Begin(resume),
+            keys: None,
+        })
+    }
+
+    /// What credentials are checked against, now.
+    pub fn verification_keys(&self) -> VerificationKeys {
+        let parts = self.parts();
+        VerificationKeys {
+            issuer: parts.settings.issuer.clone(),
+            trust_domain: parts.settings.trust_domain.to_string(),
+            jwks: parts.keys.jwks_json().to_string(),
+            ca_certificates: parts.keys.ca_certificates(),
+        }
+    }
+}
+
+impl DenyFeed {
+    /// The next message: at once if there is something to say, else as soon as there is, at the latest as a heartbeat.
+    ///
+    /// # Errors
+    /// When the store does not answer; the feed ends then, and the verifier starts anew.
+    pub async fn next(&mut self) -> Result<FeedMessage, Refusal> {
+        let history = self.broker.parts().store.history();
+        let (after, snapshot) = match &self.position {
+            Position::Begin(Some(resume)) if resume.history == history => (resume.epoch, false),
+            Position::Begin(_) => (Epoch::default(), true),
+            Position::Sent(epoch) => (*epoch, false),
+        };
+        let begins = matches!(self.position, Position::Begin(_));
+        // Marked before the read, so that a record written after it wakes the wait below.
+        self.denied.mark_unchanged();
+        let mut denies = self.read(after).await?;
+        if denies.epoch < after {
+            // It comes from a future that this history does not have: all over again.
+            return self.message(history, Epoch::default(), true, Vec::new(), Epoch::default()).await;
+        }
+        if !begins && denies.epoch == after {
+            // Whether something was denied or the time ran out, the read below tells.
+            drop(tokio::time::timeout(HEARTBEAT, self.denied.changed()).await);
+            denies = self.read(after).await?;
+        }
+        let reached = reached(&denies);
+        self.message(history, after, snapshot, denies.records, reached).await
+    }
+
+    async fn read(&self, after: Epoch) -> Result<Denies, Refusal> {
+        self.broker.parts().store.denies_after(&self.tenant, after, RECORDS_PER_MESSAGE).await
+    }
+
+    async fn message(
+        &mut self,
+        history: HistoryId,
+        after: Epoch,
+        snapshot: bool,
+        records: Vec<DenyRecord>,
+        epoch: Epoch,
+    ) -> Result<FeedMessage, Refusal> {
+        self.position = Position::Sent(epoch);
+        let keys = self.broker.verification_keys();
+        let keys = (self.keys.as_ref() != Some(&keys)).then(|| {
+            self.keys = Some(keys.clone());
+            keys
+        });
+        Ok(FeedMessage { history, after, epoch, snapshot, records, sent_at: self.broker.now(), keys })
+    }
+}
+
+/// How far a read got: to the newest epoch, unless its limit cut it off. Records that were forgotten after their time
+/// leave gaps in the numbers, never in what matters.
+fn reached(denies: &Denies) -> Epoch {
+    match denies.records.last() {
+        Some(last) if denies.records.len() == RECORDS_PER_MESSAGE => last.epoch,
+        _ => denies.epoch,
+    }
+}

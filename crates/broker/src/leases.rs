@@ -1,0 +1,116 @@
+//! Showing and killing leases.
+
+use crate::{
+    Broker, Caller, Role,
+    tasks::{may_see, own_only, unexpected},
+};
+use std::sync::Arc;
+use taskpass_audit::{Action, Event};
+use taskpass_lease::{EndLease, Event as Change, HoldKey, Lease, Outcome, ReleaseHold};
+use taskpass_store::{LeaseQuery, Page};
+use taskpass_types::{EndReason, LeaseId, Reason, Refusal};
+
+impl Broker {
+    /// One lease, if the caller may see it.
+    ///
+    /// # Errors
+    /// `LEASE_NOT_FOUND`, also for a lease that is not the caller's.
+    pub async fn lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
+        let lease = self.parts().store.lease(&caller.tenant, id).await?;
+        lease.filter(|lease| may_see(caller, lease.agent())).ok_or_else(not_found)
+    }
+
+    /// A page of the leases that the caller may see.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn leases(&self, caller: &Caller, query: LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
+        let agent = own_only(caller, query.agent)?;
+        let query = LeaseQuery { tenant: caller.tenant.clone(), agent, ..query };
+        self.parts().store.leases(&query).await
+    }
+
+    /// Ends a lease and, unless told otherwise, holds its agent, task and resource: a killed agent simply asks again.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`.
+    pub async fn kill_lease(
+        &self,
+        caller: Arc<Caller>,
+        id: LeaseId,
+        hold: bool,
+        why: &str,
+    ) -> Result<Lease, Refusal> {
+        caller.require(&[Role::Operator])?;
+        let lease = self.lease(&caller, id).await?;
+        let actor = caller.actor(None);
+        let describe = |event: Event| event.lease(id).reason(EndReason::Killed).purpose(why);
+        self.note(describe(Event::intent(&caller.tenant, Action::LeaseEnd, actor.clone())));
+        let end = EndLease {
+            tenant: caller.tenant.clone(),
+            lease: id,
+            reason: EndReason::Killed,
+            by: actor.to_string(),
+            hold,
+        };
+        let outcome = describe(Event::outcome(&caller.tenant, Action::LeaseEnd, actor));
+        match self
+            .parts()
+            .store
+            .apply(Change::EndLease(end), self.now())
+            .await
+            .map(|done| done.into_outcome())
+        {
+            Ok(Outcome::LeaseEnded(ended)) => {
+                metrics::counter!("taskpass_leases_killed_total").increment(1);
+                self.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
+                Ok(ended.record)
+            }
+            Ok(Outcome::AlreadyEnded(_)) => Ok(lease),
+            Ok(other) => Err(unexpected(&other)),
+            Err(refusal) => {
+                self.note(outcome.refusal(&refusal));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Lifts the hold that killing a lease left; says whether there was one.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`.
+    pub async fn release_hold(&self, caller: Arc<Caller>, id: LeaseId) -> Result<bool, Refusal> {
+        caller.require(&[Role::Operator])?;
+        let lease = self.lease(&caller, id).await?;
+        let (Some(agent), Some(task)) = (lease.agent(), lease.task()) else { return Err(not_found()) };
+        let key = HoldKey {
+            tenant: lease.tenant.clone(),
+            agent: agent.clone(),
+            task,
+            resource: lease.resource.clone(),
+        };
+        let describe = |event: Event| event.lease(id).agent(agent).task(task).resource(&lease.resource);
+        let actor = caller.actor(None);
+        self.parts()
+            .audit
+            .record(describe(Event::intent(&caller.tenant, Action::HoldRelease, actor.clone())))
+            .await?;
+        let released = self.parts().store.apply(Change::ReleaseHold(ReleaseHold { key }), self.now()).await;
+        let outcome = describe(Event::outcome(&caller.tenant, Action::HoldRelease, actor));
+        match released {
+            Ok(done) => {
+                self.note(outcome);
+                Ok(matches!(done.outcome(), Outcome::Released))
+            }
+            Err(refusal) => {
+                self.note(outcome.refusal(&refusal));
+                Err(refusal)
+            }
+        }
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours")
+        .fix("list your leases with `taskpass lease list`")
+}
