@@ -8,7 +8,7 @@ use taskpass_types::{Grant, SpiffeId, Timestamp};
 use x509_parser::{
     certificate::X509Certificate,
     der_parser::asn1_rs::Oid,
-    extensions::{GeneralName, ParsedExtension, X509Extension},
+    extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension},
     prelude::FromDer,
     x509::X509Version,
 };
@@ -82,11 +82,7 @@ impl<'a> Extensions<'a> {
                 ParsedExtension::AuthorityKeyIdentifier(id) if id.key_identifier.is_some() => 0,
                 ParsedExtension::BasicConstraints(basic) if extension.critical && !basic.ca => 1,
                 ParsedExtension::BasicConstraints(_) => return Err(ProfileError::BasicConstraints),
-                ParsedExtension::ExtendedKeyUsage(usage)
-                    if usage.client_auth && usage.server_auth && !usage.any =>
-                {
-                    2
-                }
+                ParsedExtension::ExtendedKeyUsage(usage) if is_client_and_server(usage) => 2,
                 ParsedExtension::ExtendedKeyUsage(_) => return Err(ProfileError::ExtendedKeyUsage),
                 ParsedExtension::KeyUsage(usage)
                     if extension.critical && usage.flags == DIGITAL_SIGNATURE =>
@@ -115,6 +111,19 @@ impl<'a> Extensions<'a> {
             _ => Err(ProfileError::Extensions),
         }
     }
+}
+
+/// Whether the purposes are client and server authentication and no other (SPIFFE X.509-SVID section 4.4 wants both).
+fn is_client_and_server(usage: &ExtendedKeyUsage<'_>) -> bool {
+    let others = [
+        usage.any,
+        usage.code_signing,
+        usage.email_protection,
+        usage.time_stamping,
+        usage.ocsp_signing,
+        !usage.other.is_empty(),
+    ];
+    usage.client_auth && usage.server_auth && others == [false; 6]
 }
 
 fn only_spiffe_id(names: &[GeneralName<'_>], critical: bool) -> Result<SpiffeId, ProfileError> {
