@@ -36,4 +36,5 @@ pub use limits::Limits;
 pub use peer::{ConnectionId, Peer};
 pub use registry::Connections;
 pub use tls::{ClientAuth, Protocol, ServerCertificate, Tls, TlsError};
+pub use transport::listen_tcp;
 pub use unix_socket::{SocketAccess, SocketError, UnixSocket};

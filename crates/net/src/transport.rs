@@ -9,9 +9,22 @@ use std::{
 use taskpass_attest::{Evidence, unix::UnixPeer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
+
+/// How many connections wait in the kernel until they are accepted. Above it the kernel drops them in silence: clients
+/// that came in one burst, as after a restart, would wait seconds for its retry.
+pub(crate) const BACKLOG: u32 = 1024;
+
+/// Listens on a TCP address, with a backlog that takes a burst of reconnecting clients (`TcpListener::bind` has 128
+/// places). Call it inside the runtime.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A listener, and what turns an accepted socket into a connection.
 pub(crate) trait Transport: Send + Sync + 'static {

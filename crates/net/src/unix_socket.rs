@@ -1,5 +1,6 @@
 //! A listening Unix socket that nobody else could have put there.
 
+use crate::transport::BACKLOG;
 use rustix::{
     fs::{FileType, Mode, chmod, fchmod, lstat, stat, unlink},
     io::Errno,
@@ -11,9 +12,6 @@ use std::{
     path::{Path, PathBuf},
 };
 use tokio::net::{UnixListener, UnixSocket as Unbound, UnixStream};
-
-/// How many connections wait in the kernel until they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// Who may connect, by the file's permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -139,3 +139,36 @@ fn hash(mut file: File, version: Version) -> Result<String, ExecutableError> {
     }
     Ok(digest::hex(&context.finish()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// What a process in a mount namespace of its own can do: call its file as it likes.
+    #[test]
+    fn a_path_counts_only_if_it_leads_to_the_same_file_from_here() {
+        let (own, other) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let metadata = own.as_file().metadata().unwrap();
+        assert!(names(own.path().to_str().unwrap(), &metadata));
+        assert!(!names(other.path().to_str().unwrap(), &metadata));
+        assert!(!names("/does/not/exist", &metadata));
+    }
+
+    #[test]
+    fn a_digest_is_remembered_per_version_of_a_file() {
+        let executables = Executables::default();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let digest = |file: &tempfile::NamedTempFile| {
+            let opened = File::open(file.path()).unwrap();
+            let metadata = opened.metadata().unwrap();
+            executables.digest(opened, &metadata).unwrap()
+        };
+        let empty = digest(&file);
+        assert_eq!(empty, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(digest(&file), empty);
+        file.write_all(b"abc").unwrap();
+        assert_eq!(digest(&file), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(executables.0.lock().len(), 2);
+    }
+}

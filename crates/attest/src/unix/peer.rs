@@ -1,6 +1,6 @@
 //! The kernel's word about the other end of a Unix socket.
 
-use super::process::Process;
+use super::process::{Process, ticks_since_boot};
 use nix::sys::socket::{getsockopt, sockopt::PeerPidfd};
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
 use taskpass_types::{Reason, Refusal};
@@ -18,6 +18,7 @@ impl UnixPeer {
     /// Reads the peer of a stream; call it right after `accept`. Refuses when the process is gone already or lives
     /// in a pid namespace that cannot be seen from here.
     pub fn from_stream(stream: &UnixStream) -> Result<Self, Refusal> {
+        let accepted = ticks_since_boot();
         let credentials = stream.peer_cred().map_err(unreadable)?;
         let pid =
             credentials.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0).ok_or_else(
@@ -31,7 +32,7 @@ impl UnixPeer {
             )?;
         let process = match pidfd(stream) {
             Ok(Some(pidfd)) => Process::of_pidfd(pid, pidfd),
-            Ok(None) => Process::of_pid(pid),
+            Ok(None) => Process::of_pid(pid, accepted),
             Err(error) => Err(error),
         };
         let process = process.map_err(|error| gone(pid).because(error))?;

@@ -37,9 +37,8 @@ impl Process {
         if process.has_ended()? { Err(ended()) } else { Ok(process) }
     }
 
-    /// The process that has this number now, unless it started after this call began.
-    pub(super) fn of_pid(pid: u32) -> io::Result<Self> {
-        let accepted = ticks_since_boot();
+    /// The process that has this number now, unless it started after `accepted` (see [`ticks_since_boot`]).
+    pub(super) fn of_pid(pid: u32, accepted: u64) -> io::Result<Self> {
         let process = Self::open(pid, None)?;
         if process.started > accepted { Err(ended()) } else { Ok(process) }
     }
@@ -94,7 +93,8 @@ fn ended() -> io::Error {
     io::Error::from(rustix::io::Errno::SRCH)
 }
 
-fn ticks_since_boot() -> u64 {
+/// Now, in the unit of a process's start.
+pub(super) fn ticks_since_boot() -> u64 {
     let per_second = rustix::param::clock_ticks_per_second();
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_handle_dies_with_its_process() {
         let mut child = sleeper();
-        let process = Process::of_pid(child.id()).unwrap();
+        let process = Process::of_pid(child.id(), ticks_since_boot()).unwrap();
         assert!(process.is_alive());
         assert!(process.executable_name().is_ok());
         child.kill().unwrap();
@@ -173,22 +173,28 @@ mod tests {
     #[test]
     fn a_zombie_is_not_alive() {
         let mut child = Command::new("true").spawn().unwrap();
-        let process = Process::of_pid(child.id());
+        let process = Process::of_pid(child.id(), ticks_since_boot());
         // Its end closes this pipe before it is reaped; `wait` would reap it, so only its end is awaited.
         let pid = rustix::process::Pid::from_child(&child);
         let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
         rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
         assert!(!process.is_ok_and(|process| process.is_alive()));
-        assert!(Process::of_pid(child.id()).is_err());
+        assert!(Process::of_pid(child.id(), ticks_since_boot()).is_err());
         child.wait().unwrap();
     }
 
     #[test]
     fn a_process_that_started_later_is_not_the_one_that_connected() {
         let mut child = sleeper();
-        let mut process = Process::of_pid(child.id()).unwrap();
+        let mut process = Process::of_pid(child.id(), ticks_since_boot()).unwrap();
         process.started += 1;
         assert!(!process.is_alive(), "another start time is another process");
+        let started = process.started - 1;
+        assert!(Process::of_pid(child.id(), started).is_ok());
+        assert!(
+            Process::of_pid(child.id(), started - 1).is_err(),
+            "it started after the connection was accepted"
+        );
         child.kill().unwrap();
         child.wait().unwrap();
     }
