@@ -1,6 +1,7 @@
 //! The annotations that mean something to Taskpass. Any other is refused, because a misspelt `@max_ttl` would silently
 //! not limit anything.
 
+use crate::problem::is_deceptive;
 use std::str::FromStr;
 use taskpass_types::Ttl;
 
@@ -53,14 +54,10 @@ fn plain(key: &str, value: &str, max_chars: usize) -> Result<String, (String, &'
     if value.chars().count() > max_chars {
         return wrong("is too long");
     }
-    if value.chars().any(|c| c.is_control() || is_bidirectional(c)) {
+    if value.chars().any(is_deceptive) {
         return wrong("has a control character");
     }
     Ok(value.to_owned())
-}
-
-fn is_bidirectional(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `30s`, `15m` or `2h`.

@@ -3,7 +3,7 @@
 use crate::{
     annotation::Annotations,
     nesting,
-    problem::{PolicyError, Position, Problem},
+    problem::{PolicyError, Position, Problem, one_line},
     request::Verb,
     rule::{self, Rule},
     schema,
@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 /// Policies see the attributes of what the request names and nothing farther, because nothing else is there at
 /// decision time: `Agent::"x".owner` would validate, and then fail on every request.
 const MAX_DEREFERENCES: u32 = 1;
+
+/// How much of one of Cedar's messages is kept; they can quote a file.
+const MAX_CHARS: usize = 400;
 
 /// A set of policies, checked.
 pub(crate) struct Compiled {
@@ -139,9 +142,9 @@ fn describe(file: &str, text: &str, fallback: Position, diagnostic: &dyn Diagnos
     if let Some(note) = label.as_ref().and_then(|label| label.label()) {
         what = format!("{what}: {note}");
     }
-    let problem = Problem::at(file, position, one_line(&what));
+    let problem = Problem::at(file, position, one_line(&what, MAX_CHARS));
     match diagnostic.help() {
-        Some(help) => problem.help(one_line(&help.to_string())),
+        Some(help) => problem.help(one_line(&help.to_string(), MAX_CHARS)),
         None => problem,
     }
 }
@@ -160,10 +163,4 @@ fn essence(message: &str) -> String {
         .and_then(|rest| rest.split_once("`, "))
         .map_or(message, |(_, rest)| rest);
     Verb::ALL.iter().fold(message.to_owned(), |text, verb| text.replace(&format!(" for {}", verb.uid()), ""))
-}
-
-/// Text that may quote a file's content, safe to print and bounded.
-fn one_line(text: &str) -> String {
-    const MAX_CHARS: usize = 400;
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect()
 }

@@ -6,7 +6,7 @@ use crate::{
     request::Request,
     rule::{self, PolicyName, Rule, RuleEffect},
 };
-use cedar_policy::{AuthorizationError, Authorizer, PolicySet, Response};
+use cedar_policy::{AuthorizationError, Authorizer, Entities, PolicySet, Response};
 use taskpass_types::{PolicyRevision, Reason, Refusal, Ttl};
 
 /// The outcome.
@@ -84,6 +84,21 @@ pub(crate) struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
+    /// Evaluates a set of policies, numbered as in `rules`.
+    pub(crate) fn of(
+        rules: &'a [Rule],
+        request: &Request<'_>,
+        policies: &PolicySet,
+        entities: &Entities,
+    ) -> Result<Self, String> {
+        Ok(Self::new(rules, &Authorizer::new().is_authorized(&request.question()?, policies, entities)))
+    }
+
+    /// When not even the request could be built.
+    fn of_nothing(why: String) -> Self {
+        Self { errors: vec![(None, why)], ..Self::default() }
+    }
+
     fn new(rules: &'a [Rule], response: &Response) -> Self {
         let diagnostics = response.diagnostics();
         let mut applied: Vec<usize> = diagnostics.reason().filter_map(rule::number).collect();
@@ -129,22 +144,18 @@ fn named_error<'a>(rules: &'a [Rule], error: &AuthorizationError) -> (Option<&'a
 
 pub(crate) fn decide(policies: &Policies, request: &Request<'_>) -> Decision {
     let slice = policies.slices.find(&policies.rules, request);
-    decide_with(policies, &slice, request)
+    let verdict =
+        slice.and_then(|slice| Verdict::of(&policies.rules, request, &slice.policies, &slice.entities));
+    conclude(policies, request, &verdict.unwrap_or_else(Verdict::of_nothing))
 }
 
-/// Decides with a slice, or with any set that holds it.
-pub(crate) fn decide_with(policies: &Policies, slice: &PolicySet, request: &Request<'_>) -> Decision {
-    let verdict = match request.to_cedar() {
-        Ok((question, entities)) => {
-            Verdict::new(&policies.rules, &Authorizer::new().is_authorized(&question, slice, &entities))
-        }
-        Err(why) => Verdict { errors: vec![(None, why)], ..Verdict::default() },
-    };
+/// Makes a decision of a verdict.
+pub(crate) fn conclude(policies: &Policies, request: &Request<'_>, verdict: &Verdict<'_>) -> Decision {
     Decision {
         effect: if verdict.allows() { Effect::Allow } else { Effect::Deny },
         determining: verdict.determining(),
         obligations: verdict.obligations(),
         revision: policies.revision().clone(),
-        explanation: explain::explain(policies, request, &verdict),
+        explanation: explain::explain(policies, request, verdict),
     }
 }

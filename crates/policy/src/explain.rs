@@ -4,7 +4,9 @@
 
 use crate::{
     decide::{Explanation, Verdict},
+    nesting,
     policies::Policies,
+    problem::one_line,
     request::{Request, Verb},
     rule::{Rule, RuleEffect},
     slice,
@@ -13,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// How many policies a sentence names.
 pub(crate) const MAX_NAMED: usize = 3;
+/// How much is quoted of a policy, or of what Cedar says about one.
+const MAX_CHARS: usize = 200;
 /// How many policies are looked at to find those.
 const MAX_SEARCHED: usize = 1000;
 
@@ -32,7 +36,7 @@ pub(crate) fn explain(policies: &Policies, request: &Request<'_>, verdict: &Verd
 
 fn failed(verdict: &Verdict<'_>) -> Explanation {
     let causes = verdict.errors.iter().map(|(rule, cause)| match rule {
-        Some(rule) => format!("{} cannot be evaluated: {cause}", policy(rule)),
+        Some(rule) => format!("{} cannot be evaluated: {}", policy(rule), one_line(cause, MAX_CHARS)),
         None => format!("the request cannot be evaluated: {cause}"),
     });
     let mut why = list(causes);
@@ -72,11 +76,9 @@ fn uncovered(policies: &Policies, request: &Request<'_>) -> Explanation {
             (format!("{named} only permits to {}", act(verb)), "")
         }
         Nearest::Unmet(rules) => {
-            let named = list(rules.into_iter().map(policy));
-            (
-                format!("{named} is for this agent and resource, but its conditions do not hold"),
-                "ask for what the conditions allow, or ",
-            )
+            let named =
+                list(rules.into_iter().map(|rule| format!("{} would {}", policy(rule), conditions(rule))));
+            (named, "ask for what the conditions allow, or ")
         }
     };
     Explanation {
@@ -129,6 +131,15 @@ fn policy(rule: &Rule) -> String {
 fn place(rule: &Rule) -> String {
     slice::resource(rule)
         .map_or_else(|| "any resource".to_owned(), |uid| format!("`{}`", uid.id().unescaped()))
+}
+
+/// The conditions of a rule as its author wrote them, on one line and bounded.
+fn conditions(rule: &Rule) -> String {
+    let text = rule.policy.to_cedar().unwrap_or_default();
+    let Some(conditions) = nesting::conditions(&text) else {
+        return "under conditions that do not hold".to_owned();
+    };
+    one_line(conditions, MAX_CHARS)
 }
 
 fn act(verb: Verb) -> &'static str {

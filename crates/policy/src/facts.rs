@@ -79,6 +79,11 @@ impl AgentFacts {
         &self.0.name
     }
 
+    /// Whether the two say the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.entity.deep_eq(&other.0.entity)
+    }
+
     pub(crate) fn lineage(&self) -> &Lineage {
         &self.0.lineage
     }
@@ -108,6 +113,11 @@ impl ResourceFacts {
     /// The resource.
     pub fn name(&self) -> &ResourceName {
         &self.0.name
+    }
+
+    /// Whether the two say the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.entity.deep_eq(&other.0.entity)
     }
 
     pub(crate) fn lineage(&self) -> &Lineage {

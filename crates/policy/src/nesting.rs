@@ -1,4 +1,4 @@
-//! How deep the expressions of a policy nest, found without parsing them.
+//! The shape of policy text, found without parsing it: how deep its expressions nest, and where conditions begin.
 //!
 //! Cedar's parser recurses, so that text which nests without limit exhausts the stack; and its validator, when the stack
 //! runs low, stops looking and finds nothing wrong. Neither can happen to text that passed here.
@@ -32,6 +32,14 @@ pub(crate) fn too_deep(text: &str) -> Option<(usize, String)> {
         last = byte;
     }
     None
+}
+
+/// The `when` and `unless` clauses of one policy's text. A scope has no braces, so the first is theirs.
+pub(crate) fn conditions(policy: &str) -> Option<&str> {
+    let (brace, _) = code(policy).find(|(_, byte)| *byte == b'{')?;
+    let head = policy.get(..brace)?.trim_end();
+    let before = head.strip_suffix("when").or_else(|| head.strip_suffix("unless"))?;
+    policy.get(before.len()..).map(|clauses| clauses.trim_end().trim_end_matches(';'))
 }
 
 /// The bytes that are in no string and no comment, by Cedar's lexical rules.
@@ -77,6 +85,21 @@ mod tests {
         ] {
             let left: String = code(text).map(|(_, byte)| char::from(byte)).collect();
             assert_eq!(left, code_left, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_begin_at_the_first_keyword() {
+        for (policy, expected) in [
+            ("permit(principal, action, resource);", None),
+            ("@id(\"when {\") permit(principal, action, resource) when { true };", Some("when { true }")),
+            (
+                "forbid(principal, action, resource)\nunless\n{ a } when { b };",
+                Some("unless\n{ a } when { b }"),
+            ),
+            ("permit(principal, action, resource) when // why\n{ true };", None),
+        ] {
+            assert_eq!(conditions(policy), expected, "{policy}");
         }
     }
 

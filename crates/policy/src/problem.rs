@@ -5,6 +5,24 @@ use std::fmt;
 /// How many problems one error lists; one typing slip can cause thousands.
 pub(crate) const MAX_PROBLEMS: usize = 50;
 
+/// Text that may quote a file, on one line, cut, and without what could play tricks on a terminal.
+pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut chars = line.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c });
+    let mut cut: String = chars.by_ref().take(max_chars).collect();
+    if chars.next().is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+/// Control and bidirectional characters: what is shown would not be what is there.
+pub(crate) fn is_deceptive(c: char) -> bool {
+    let is_bidirectional =
+        matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_bidirectional
+}
+
 /// A place in a file; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -121,6 +139,17 @@ mod tests {
         let text = "é1\n22é3";
         for (offset, line, column) in [(0, 1, 1), (2, 1, 2), (4, 2, 1), (8, 2, 4), (99, 2, 5)] {
             assert_eq!(Position::at(text, offset), Position { line, column }, "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn quoted_text_is_one_harmless_line() {
+        for (text, expected) in [
+            ("a\n  b\tc", "a b c"),
+            ("a\u{1b}[31m\u{202e}", "a\u{fffd}[31m\u{fffd}"),
+            ("éééééééééé1", "éééééééééé…"),
+        ] {
+            assert_eq!(one_line(text, 10), expected, "{text:?}");
         }
     }
 

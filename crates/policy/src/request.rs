@@ -80,17 +80,20 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The question and the entities that it speaks of, in Cedar's terms. No schema is consulted: the types of the
-    /// fields leave nothing to check, which a test asserts.
-    pub(crate) fn to_cedar(self) -> Result<(cedar_policy::Request, Entities), String> {
-        let entities = [self.agent.entity().clone(), self.resource.entity().clone()];
-        let entities = Entities::from_entities(entities, None).map_err(|error| error.to_string())?;
+    /// The question in Cedar's terms. No schema is consulted: the types of the fields leave nothing to check, which a
+    /// test asserts.
+    pub(crate) fn question(self) -> Result<cedar_policy::Request, String> {
         let context = Context::from_pairs(self.context()).map_err(|error| error.to_string())?;
         let principal = self.agent.entity().uid();
         let resource = self.resource.entity().uid();
-        let request = cedar_policy::Request::new(principal, self.verb.uid().clone(), resource, context, None)
-            .map_err(|error| error.to_string())?;
-        Ok((request, entities))
+        cedar_policy::Request::new(principal, self.verb.uid().clone(), resource, context, None)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The entities that the question speaks of.
+    pub(crate) fn entities(self) -> Result<Entities, String> {
+        let entities = [self.agent.entity().clone(), self.resource.entity().clone()];
+        Entities::from_entities(entities, None).map_err(|error| error.to_string())
     }
 
     fn context(self) -> [(String, Value); 7] {

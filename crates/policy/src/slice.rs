@@ -5,11 +5,13 @@
 //! less; a constraint that the index does not understand counts as unconstrained.
 
 use crate::{
-    facts::Lineage,
+    facts::{AgentFacts, Lineage, ResourceFacts},
     request::{Request, Verb},
     rule::Rule,
 };
-use cedar_policy::{ActionConstraint, EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{
+    ActionConstraint, Entities, EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint,
+};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,9 +28,20 @@ pub(crate) struct Slices {
     built: RwLock<Built>,
 }
 
+/// All that a decision needs besides the context of the request.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) policies: Arc<PolicySet>,
+    pub(crate) entities: Entities,
+    agent: AgentFacts,
+    resource: ResourceFacts,
+}
+
+type Key = (Lineage, Verb, Lineage);
+
 #[derive(Debug, Default)]
 struct Built {
-    slices: HashMap<(Lineage, Verb, Lineage), Arc<PolicySet>>,
+    slices: HashMap<Key, Arc<Slice>>,
     /// Slices and the policies in them, for the bound.
     weight: usize,
 }
@@ -50,18 +63,29 @@ impl Slices {
         Self { scopes, built: RwLock::default() }
     }
 
-    /// The policies that can apply to a request, ready to be evaluated.
-    pub(crate) fn find(&self, rules: &[Rule], request: &Request<'_>) -> Arc<PolicySet> {
+    /// The policies that can apply to a request, ready to be evaluated; or why there are none.
+    pub(crate) fn find(&self, rules: &[Rule], request: &Request<'_>) -> Result<Arc<Slice>, String> {
         let key = (request.agent.lineage().clone(), request.verb, request.resource.lineage().clone());
-        if let Some(slice) = self.built.read().slices.get(&key) {
-            return Arc::clone(slice);
-        }
-        let numbers = self.matching(&key.0, key.1, &key.2);
-        let policies = numbers.iter().filter_map(|number| rules.get(*number)).map(|rule| rule.policy.clone());
-        // Numbers are unique, so that no policy comes twice; were it otherwise, nothing would be permitted.
-        let slice = Arc::new(PolicySet::from_policies(policies).unwrap_or_default());
+        let kept = self.built.read().slices.get(&key).cloned();
+        let policies = match kept {
+            Some(slice) if slice.knows(request) => return Ok(slice),
+            Some(slice) => Arc::clone(&slice.policies),
+            None => Arc::new(self.build(rules, &key)?),
+        };
+        let slice = Arc::new(Slice {
+            policies,
+            entities: request.entities()?,
+            agent: request.agent.clone(),
+            resource: request.resource.clone(),
+        });
         self.built.write().keep(key, &slice);
-        slice
+        Ok(slice)
+    }
+
+    fn build(&self, rules: &[Rule], (agent, verb, resource): &Key) -> Result<PolicySet, String> {
+        let numbers = self.matching(agent, *verb, resource);
+        let rules = numbers.into_iter().filter_map(|number| rules.get(number));
+        PolicySet::from_policies(rules.map(|rule| rule.policy.clone())).map_err(|error| error.to_string())
     }
 
     /// The numbers of the rules that can apply, ascending.
@@ -86,9 +110,17 @@ impl Slices {
     }
 }
 
+impl Slice {
+    /// Whether its entities say of agent and resource what the request says. Equal scopes are not enough: labels and
+    /// attestation change.
+    fn knows(&self, request: &Request<'_>) -> bool {
+        self.agent.same(request.agent) && self.resource.same(request.resource)
+    }
+}
+
 impl Built {
-    fn keep(&mut self, key: (Lineage, Verb, Lineage), slice: &Arc<PolicySet>) {
-        let weight = slice.num_of_policies() + 1;
+    fn keep(&mut self, key: Key, slice: &Arc<Slice>) {
+        let weight = slice.policies.num_of_policies() + 1;
         if self.weight + weight > MAX_WEIGHT {
             *self = Self::default();
         }

@@ -1,6 +1,10 @@
 //! What needs a look inside: the slice against the whole set, and requests against the schema.
 
-use crate::{AgentFacts, Policies, Request, ResourceFacts, TaskFacts, Verb, decide::decide_with, schema};
+use crate::{
+    AgentFacts, Policies, Request, ResourceFacts, TaskFacts, Verb,
+    decide::{Verdict, conclude},
+    schema,
+};
 use cedar_policy::{Entities, PolicySet};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -44,6 +48,8 @@ fn policy() -> impl Strategy<Value = String> {
         3 => Just(String::new()),
         3 => (0..3usize).prop_map(|i| format!("when {{ context.action == \"{}\" }}", ACTIONS[i])),
         1 => Just("unless { context.bound }".to_owned()),
+        1 => Just("when { principal.labels.contains(\"labelled=true\") }".to_owned()),
+        1 => Just("when { resource has environment && resource.labels.contains(\"labelled=true\") }".to_owned()),
         1 => Just("when { context.ttl_seconds * 9223372036854775807 > 0 }".to_owned()),
         1 => Just("when { context.task.depth < 1 || principal in Group::\"night\" }".to_owned()),
     ];
@@ -62,32 +68,27 @@ struct Asked {
     action: usize,
     bound: bool,
     depth: usize,
+    labelled: bool,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
-    (
-        0..4usize,
-        prop::collection::vec(0..4usize, 0..3),
-        0..4usize,
-        0..4usize,
-        0..3usize,
-        any::<bool>(),
-        0..3usize,
-    )
-        .prop_map(|(agent, groups, verb, resource, action, bound, depth)| Asked {
-            agent,
-            groups,
-            verb,
-            resource,
-            action,
-            bound,
-            depth,
-        })
+    let who = (0..4usize, prop::collection::vec(0..4usize, 0..3), any::<bool>());
+    let what = (0..4usize, 0..4usize, 0..3usize, any::<bool>(), 0..3usize);
+    (who, what).prop_map(|((agent, groups, labelled), (verb, resource, action, bound, depth))| Asked {
+        agent,
+        groups,
+        labelled,
+        verb,
+        resource,
+        action,
+        bound,
+        depth,
+    })
 }
 
 impl Asked {
     fn put<T>(&self, answer: impl FnOnce(&Request<'_>) -> T) -> T {
-        let labels = BTreeMap::from([("team".to_owned(), "fin".to_owned())]);
+        let labels = BTreeMap::from([("labelled".to_owned(), self.labelled.to_string())]);
         let groups: Vec<String> = self.groups.iter().map(|i| GROUPS[*i].to_owned()).collect();
         let id = AgentId::new(AGENTS[self.agent]).unwrap();
         let owner = Owner::new("maya@acme.test").unwrap();
@@ -125,7 +126,8 @@ proptest! {
         let whole = PolicySet::from_policies(policies.rules.iter().map(|rule| rule.policy.clone())).unwrap();
         for question in questions {
             question.put(|request| {
-                let expected = decide_with(&policies, &whole, request);
+                let verdict = Verdict::of(&policies.rules, request, &whole, &request.entities().unwrap()).unwrap();
+                let expected = conclude(&policies, request, &verdict);
                 prop_assert_eq!(&policies.decide(request), &expected);
                 prop_assert_eq!(&policies.decide(request), &expected, "from the cache");
                 Ok(())
@@ -136,10 +138,9 @@ proptest! {
     #[test]
     fn every_request_fits_the_schema(question in asked()) {
         question.put(|request| {
-            let (built, entities) = request.to_cedar().unwrap();
-            Entities::from_entities(entities.iter().cloned(), Some(&*schema::PARSED)).unwrap();
-            let context = built.context().unwrap();
-            context.validate(&schema::PARSED, request.verb.uid()).unwrap();
+            Entities::from_entities(request.entities().unwrap().iter().cloned(), Some(&*schema::PARSED)).unwrap();
+            let question = request.question().unwrap();
+            question.context().unwrap().validate(&schema::PARSED, request.verb.uid()).unwrap();
         });
     }
 }
