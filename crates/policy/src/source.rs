@@ -1,6 +1,6 @@
 //! The text of policies, as it is in files: bounded, in one order, with one digest.
 
-use crate::problem::{PolicyError, Problem};
+use crate::problem::{PolicyError, Problem, is_deceptive, one_line};
 use ring::digest::{Context, SHA256};
 use std::{
     collections::BTreeMap,
@@ -56,13 +56,19 @@ impl Sources {
         let room = MAX_BYTES.saturating_sub(self.bytes);
         let limit = u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1);
         let mut text = String::new();
-        fs::File::open(path)
-            .and_then(|file| file.take(limit).read_to_string(&mut text))
-            .map_err(|error| Problem::of_file(name, format!("cannot be read: {error}")))?;
+        let read = fs::metadata(path).and_then(|found| match found.is_file() {
+            true => fs::File::open(path)?.take(limit).read_to_string(&mut text),
+            // Opening a pipe would wait for its writer.
+            false => Err(io::Error::other("it is not a regular file")),
+        });
+        read.map_err(|error| Problem::of_file(name, format!("cannot be read: {error}")))?;
         Ok(text)
     }
 
     fn add(&mut self, name: String, text: String) -> Result<(), Problem> {
+        if name.chars().any(is_deceptive) {
+            return Err(Problem::of_file(&one_line(&name, 100), "the file's name has control characters"));
+        }
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_BYTES {
             let what = format!("with this file the policies have more than {MAX_BYTES} bytes");

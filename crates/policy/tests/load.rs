@@ -173,6 +173,11 @@ fn a_directory_is_read_whole_or_not_at_all() {
     let error = Policies::load_dir(dir.path()).unwrap_err();
     assert!(error.to_string().starts_with("z.cedar: cannot be read: "), "{error}");
 
+    fs::remove_file(dir.path().join("z.cedar")).unwrap();
+    fs::create_dir(dir.path().join("z.cedar")).unwrap();
+    let error = Policies::load_dir(dir.path()).unwrap_err();
+    assert_eq!(error.to_string(), "z.cedar: cannot be read: it is not a regular file");
+
     let gone = dir.path().join("gone");
     let error = Policies::load_dir(&gone).unwrap_err();
     assert!(error.to_string().contains("gone: cannot be read: "), "{error}");
@@ -196,6 +201,8 @@ fn a_set_is_bounded() {
     assert!(Policies::from_sources(many).unwrap_err().to_string().contains("more than 1000 files"));
     let twice = Policies::from_sources([("a.cedar", ""), ("a.cedar", "")]).unwrap_err();
     assert!(twice.to_string().contains("a.cedar: comes twice"), "{twice}");
+    let odd = Policies::from_sources([("a\u{1b}[2J.cedar", "")]).unwrap_err().to_string();
+    assert!(odd.contains("control characters") && !odd.contains('\u{1b}'), "{odd}");
 }
 
 #[test]
