@@ -5,8 +5,8 @@
 //! - [`x509`] turns the public key of a CSR into a leaf certificate, and a chain back into what was granted.
 //!
 //! Invariants: no I/O beyond the key directory, no async, no clock (`now` is an argument). What is signed equals the
-//! [`Grant`](taskpass_types::Grant) that was decided (I4): signers refuse a grant that they cannot say in full, and both
-//! verifiers give back the whole of it. Nothing here panics on input, and all input is bounded.
+//! [`Grant`](taskpass_types::Grant) that was decided (I4): signers refuse a grant that they cannot say in full, and
+//! both verifiers give back the whole of it. Nothing here panics on input, and all input is bounded.
 
 mod claims;
 mod error;

@@ -47,6 +47,10 @@ fn a_generation_is_published_waits_signs_retires_and_goes() {
     assert_eq!(keys.ring.rotate(keys.clock.now()).unwrap(), GEN_2);
     assert_eq!(states(&keys.ring), [(1, "active"), (2, "published")]);
     assert_eq!(keys.ring.signer().kid(), old.kid(), "what is published does not sign yet");
+    assert!(
+        keys.ring.signer_of(GEN_2).is_none() && keys.ring.ca_of(GEN_2).is_none(),
+        "not even when asked to"
+    );
     assert!(matches!(
         keys.ring.rotate(keys.clock.now()),
         Err(KeyError::RotationPending { generation: GEN_2 })
@@ -60,6 +64,8 @@ fn a_generation_is_published_waits_signs_retires_and_goes() {
     assert_eq!(states(&keys.ring), [(1, "retired"), (2, "active")]);
     assert_eq!((keys.ring.signer().generation(), keys.ring.ca().generation()), (GEN_2, GEN_2));
     assert_ne!(keys.ring.signer().kid(), old.kid());
+    assert_eq!(keys.ring.signer_of(GEN_1).unwrap().kid(), old.kid(), "for what was planned before");
+    assert_eq!(keys.ring.ca_of(GEN_1).unwrap().generation(), GEN_1);
 
     keys = reopen(keys);
     assert_eq!(states(&keys.ring), [(1, "retired"), (2, "active")]);
@@ -76,6 +82,7 @@ fn a_generation_is_published_waits_signs_retires_and_goes() {
     assert_eq!(tick(&keys), [KeyEvent::Removed(GEN_1)]);
     keys = reopen(keys);
     assert_eq!(states(&keys.ring), [(2, "active")]);
+    assert!(keys.ring.signer_of(GEN_1).is_none() && keys.ring.ca_of(GEN_1).is_none());
     let verifier = TokenKeys::parse(keys.ring.jwks_json().as_bytes()).unwrap();
     assert_eq!(
         verifier.verify(&old.sign(ISSUER, &grant()).unwrap(), &expect).unwrap_err().code(),

@@ -70,6 +70,12 @@ impl Snapshot {
         let (signer, authority) = (active.signer.clone(), active.authority.clone());
         Ok(Some(Self { signer, authority, jwks: jwks.into(), bundle_pem: bundle_pem.into(), generations }))
     }
+
+    /// The generation of this number, unless verifiers may not have fetched it yet.
+    fn once_active(&self, number: KeyGeneration) -> Option<&Generation> {
+        let has_signed = |one: &&Generation| !matches!(one.state, KeyState::Published { .. });
+        self.generations.iter().find(|one| one.number == number).filter(has_signed)
+    }
 }
 
 impl KeyRing {
@@ -109,17 +115,15 @@ impl KeyRing {
         self.snapshot.load().authority.clone()
     }
 
-    /// What signs the tokens of one generation, while verifiers still trust it: for a lease that was planned before the
-    /// newest hand-over.
+    /// What signs tokens for a lease that was planned when `generation` was active, even if another one took over in
+    /// between: such a lease ends before the generation is gone. `None` when it is gone, or has never been active.
     pub fn signer_of(&self, generation: KeyGeneration) -> Option<Arc<TokenSigner>> {
-        let snapshot = self.snapshot.load();
-        snapshot.generations.iter().find(|one| one.number == generation).map(|one| one.signer.clone())
+        self.snapshot.load().once_active(generation).map(|one| one.signer.clone())
     }
 
-    /// What signs the certificates of one generation, likewise.
+    /// What signs certificates for such a lease.
     pub fn ca_of(&self, generation: KeyGeneration) -> Option<Arc<CertificateAuthority>> {
-        let snapshot = self.snapshot.load();
-        snapshot.generations.iter().find(|one| one.number == generation).map(|one| one.authority.clone())
+        self.snapshot.load().once_active(generation).map(|one| one.authority.clone())
     }
 
     /// The public token keys of all generations as a JWKS (RFC 7517), with `kid`, `use` and `alg`.

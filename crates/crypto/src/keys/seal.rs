@@ -1,7 +1,8 @@
 //! Seals key files with AES-256-GCM under one key that is kept elsewhere.
 //!
 //! A sealed file is `TPK`, a version byte, 8 bytes that name the seal key, 12 bytes of nonce, then the ciphertext with
-//! its tag. The file's name and all that comes before the nonce are authenticated too, so that no file can take another's place.
+//! its tag. The file's name and all that comes before the nonce are authenticated too, so that no file can take
+//! another's place.
 
 use super::KeyError;
 use base64::{
