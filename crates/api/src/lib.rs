@@ -1,1 +1,37 @@
-//! placeholder
+//! The faces of the broker: gRPC services on attested connections, and an HTTP listener for what anyone may read.
+//!
+//! Nothing is decided here: a call is parsed, handed to the broker and its answer translated. Invariants: every error
+//! carries exactly one `google.rpc.ErrorInfo`; a caller that hangs up does not stop what it began; what a caller may see
+//! of an error is the refusal's message, never its context.
+
+mod call;
+mod convert;
+mod errors;
+mod http_face;
+mod ids;
+mod server;
+mod service;
+mod status;
+
+pub use http_face::{HttpFace, MetricsRender};
+pub use server::{ApiLimits, routes, serve};
+pub use status::{DOMAIN, status};
+
+use std::sync::Arc;
+use taskpass_audit::AuditLog;
+use taskpass_broker::Broker;
+use taskpass_net::Drain;
+use taskpass_types::Clock;
+
+/// What the services need. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The use cases.
+    pub broker: Broker,
+    /// For those who read the log.
+    pub audit: Arc<AuditLog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ends streams when the server stops.
+    pub drain: Drain,
+}

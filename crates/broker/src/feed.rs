@@ -99,6 +99,13 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// The CA certificates in PEM, for those who do not follow the feed.
+    pub fn ca_bundle_pem(&self) -> String {
+        self.parts().keys.ca_bundle_pem().to_string()
+    }
+}
+
 impl DenyFeed {
     /// The next message: at once if there is something to say, else as soon as there is, at the latest as a heartbeat.
     ///

@@ -160,12 +160,13 @@ impl Registry {
             .collect();
         let registration = self.agent_of(identity)?;
         if registration.is_none() && roles.is_empty() {
+            let selectors = identity.selectors.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ");
             return Err(Refusal::new(
                 Reason::AgentNotRegistered,
-                "no registered agent or role has your selectors",
+                format!("no registered agent or role matches `{}`", identity.description),
             )
-            .fix("register the caller: put what `taskpass whoami` shows into `selectors` under [[agents]]")
-            .with("evidence", &identity.description));
+            .fix("register the caller: put some of these selectors under [[agents]]")
+            .with("selectors", selectors));
         }
         let attested: Vec<_> = identity.selectors.iter().map(ToString::to_string).collect();
         let agent = registration

@@ -13,7 +13,9 @@ impl Broker {
     /// # Errors
     /// As the state machine refuses; `AGENT_WITHOUT_OWNER`, `NOT_PERMITTED`, `AUDIT_UNAVAILABLE`.
     pub async fn start_task(&self, caller: Arc<Caller>, ask: StartAsk) -> Result<Task, Refusal> {
-        let (agent, owner) = self.holder(&caller, ask.agent.as_ref())?;
+        let holder = self.holder(&caller, ask.agent.as_ref());
+        let (agent, owner) = holder
+            .inspect_err(|refusal| self.refused(&caller, refusal, |event| event.scopes(ask.scopes.iter())))?;
         let request = ask.request();
         let id = TaskId::new();
         let initiator = match ask.initiator {
@@ -135,10 +137,16 @@ impl Broker {
         caller: Arc<Caller>,
         id: TaskId,
         reason: EndReason,
+        why: &str,
     ) -> Result<Task, Refusal> {
-        let task = self.task(&caller, id).await?;
+        let task = self.task(&caller, id).await.inspect_err(|refusal| {
+            self.refused(&caller, refusal, |event| event.task(id).reason(reason));
+        })?;
         let actor = caller.actor(task.agent());
-        let describe = |event: Event| event.task(id).reason(reason);
+        let describe = |event: Event| {
+            let event = event.task(id).reason(reason);
+            if why.is_empty() { event } else { event.purpose(why) }
+        };
         self.note(describe(Event::intent(&caller.tenant, Action::TaskEnd, actor.clone())));
         let end = EndTask { tenant: caller.tenant.clone(), task: id, reason, by: actor.to_string() };
         let outcome = describe(Event::outcome(&caller.tenant, Action::TaskEnd, actor));
@@ -169,7 +177,7 @@ impl Broker {
     }
 
     /// Writes down that a known caller was refused.
-    pub(crate) fn refused(&self, caller: &Caller, refusal: &Refusal, details: impl FnOnce(Event) -> Event) {
+    pub fn refused(&self, caller: &Caller, refusal: &Refusal, details: impl FnOnce(Event) -> Event) {
         metrics::counter!("taskpass_refused_total", "reason" => refusal.reason().code()).increment(1);
         let event = Event::outcome(&caller.tenant, Action::RequestRefuse, caller.actor(caller.agent()));
         self.note(details(event).refusal(refusal));

@@ -1,0 +1,64 @@
+//! The HTTP listener for what anyone may read: keys, health, metrics.
+
+use crate::Api;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use std::sync::Arc;
+
+/// Renders the metrics in Prometheus' text format.
+pub type MetricsRender = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The HTTP face.
+#[derive(Clone)]
+pub struct HttpFace {
+    api: Api,
+    metrics: MetricsRender,
+}
+
+impl HttpFace {
+    /// Over `api`; `metrics` renders what was counted.
+    pub fn new(api: Api, metrics: MetricsRender) -> Self {
+        Self { api, metrics }
+    }
+
+    /// `/.well-known/jwks.json`, `/ca.pem`, `/livez`, `/readyz`, `/metrics`.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/.well-known/jwks.json", get(jwks))
+            .route("/ca.pem", get(ca))
+            .route("/livez", get(async || "ok\n"))
+            .route("/metrics", get(metrics))
+            .route("/readyz", get(ready))
+            .with_state(self)
+    }
+}
+
+async fn jwks(State(face): State<HttpFace>) -> Response {
+    let keys = face.api.broker.verification_keys();
+    // Verifiers must see a new key well before it signs; the publish wait is longer than this.
+    let headers = [(header::CONTENT_TYPE, "application/jwk-set+json"), (header::CACHE_CONTROL, "max-age=30")];
+    (headers, keys.jwks).into_response()
+}
+
+async fn ca(State(face): State<HttpFace>) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], face.api.broker.ca_bundle_pem()).into_response()
+}
+
+async fn metrics(State(face): State<HttpFace>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (face.metrics)()).into_response()
+}
+
+async fn ready(State(face): State<HttpFace>) -> Response {
+    match face.api.broker.ready().await {
+        Ok(()) if face.api.drain.is_stopping() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+        }
+        Ok(()) => "ready\n".into_response(),
+        Err(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response(),
+    }
+}

@@ -1,0 +1,97 @@
+//! All services on one connection, with the limits that the transport leaves to us.
+
+use crate::{Api, errors};
+use std::time::Duration;
+use taskpass_net::{Connection, Incoming, Peer};
+use taskpass_proto::{
+    DESCRIPTORS,
+    v1::{
+        agent_service_server::AgentServiceServer, audit_service_server::AuditServiceServer,
+        credential_service_server::CredentialServiceServer, lease_service_server::LeaseServiceServer,
+        policy_service_server::PolicyServiceServer, revocation_service_server::RevocationServiceServer,
+        task_service_server::TaskServiceServer,
+    },
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::Connected},
+};
+
+/// What one connection and one message may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// The largest message that is read, in bytes.
+    pub message: usize,
+    /// Calls at a time on one connection.
+    pub streams: u32,
+    /// How long a call may take until its answer begins.
+    pub call: Duration,
+}
+
+impl Default for ApiLimits {
+    /// 64 KiB, 128 calls, 10 s.
+    fn default() -> Self {
+        Self { message: 64 * 1024, streams: 128, call: Duration::from_secs(10) }
+    }
+}
+
+/// How often a silent connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(10);
+/// The largest header list of a request.
+const HEADERS: u32 = 16 * 1024;
+
+/// All services, health and reflection included.
+///
+/// # Errors
+/// When the compiled descriptors cannot be read, which a test rules out.
+pub async fn routes(api: &Api, limits: &ApiLimits) -> Result<Routes, tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TaskServiceServer<Api>>().await;
+    health.set_serving::<CredentialServiceServer<Api>>().await;
+    health.set_serving::<RevocationServiceServer<Api>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let size = limits.message;
+    let routes = Routes::new(AgentServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(CredentialServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(LeaseServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(PolicyServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(RevocationServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(TaskServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let layer = axum::middleware::from_fn_with_state(api.clone(), errors::complete);
+    Ok(Routes::from(routes.into_axum_router().layer(layer)))
+}
+
+/// Serves `routes` on attested connections until the drain begins, and then until the last call has ended.
+///
+/// # Errors
+/// When the transport fails as a whole; single connections do not end it.
+pub async fn serve<IO>(
+    api: &Api,
+    routes: Routes,
+    limits: &ApiLimits,
+    incoming: Incoming<IO>,
+) -> Result<(), tonic::transport::Error>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    Connection<IO>: Connected<ConnectInfo = Peer>,
+{
+    Server::builder()
+        .max_concurrent_streams(limits.streams)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+        .http2_max_header_list_size(HEADERS)
+        .timeout(limits.call)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, api.drain.stopping())
+        .await
+}

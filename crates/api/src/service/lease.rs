@@ -1,0 +1,75 @@
+use super::{cursor, named};
+use crate::{Api, convert, status};
+use taskpass_proto::v1::{self, lease_service_server::LeaseService};
+use taskpass_store::LeaseQuery;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl LeaseService for Api {
+    async fn get_lease(
+        &self,
+        request: Request<v1::GetLeaseRequest>,
+    ) -> Result<Response<v1::GetLeaseResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let lease = async {
+            let id = self.lease_id(&caller, &request.get_ref().lease_id).await?;
+            self.broker.lease(&caller, id).await
+        };
+        let lease = lease.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        Ok(Response::new(v1::GetLeaseResponse { lease: Some(convert::lease(lease)) }))
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<v1::ListLeasesRequest>,
+    ) -> Result<Response<v1::ListLeasesResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let request = request.into_inner();
+        let page = async {
+            let task = match request.task_id.as_str() {
+                "" => None,
+                id => Some(self.task_id(&caller, id).await?),
+            };
+            let query = LeaseQuery {
+                task,
+                agent: named(&request.agent)?,
+                active: request.active,
+                before: cursor(&request.page_token)?,
+                limit: usize::try_from(request.page_size).unwrap_or(0),
+                ..LeaseQuery::default()
+            };
+            self.broker.leases(&caller, query).await
+        };
+        let page = page.await.map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(v1::ListLeasesResponse {
+            leases: page.items.into_iter().map(convert::lease).collect(),
+            next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn kill_lease(
+        &self,
+        request: Request<v1::KillLeaseRequest>,
+    ) -> Result<Response<v1::KillLeaseResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let request = request.into_inner();
+        let id = self.lease_id(&caller, &request.lease_id).await;
+        let id = id.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let (broker, held) = (self.broker.clone(), !request.reissue_ok);
+        let lease =
+            self.run(async move { broker.kill_lease(caller, id, held, &request.reason).await }).await?;
+        Ok(Response::new(v1::KillLeaseResponse { lease: Some(convert::lease(lease)), held }))
+    }
+
+    async fn release_hold(
+        &self,
+        request: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let id = self.lease_id(&caller, &request.get_ref().lease_id).await;
+        let id = id.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let broker = self.broker.clone();
+        let released = self.run(async move { broker.release_hold(caller, id).await }).await?;
+        Ok(Response::new(v1::ReleaseHoldResponse { released }))
+    }
+}

@@ -1,0 +1,105 @@
+use super::{cursor, named};
+use crate::{Api, convert, status};
+use taskpass_proto::v1::{self, task_service_server::TaskService};
+use taskpass_store::TaskQuery;
+use taskpass_types::EndReason;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl TaskService for Api {
+    async fn start_task(
+        &self,
+        request: Request<v1::StartTaskRequest>,
+    ) -> Result<Response<v1::StartTaskResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let ask = match convert::start_ask(request.into_inner()) {
+            Ok(ask) => ask,
+            Err(refusal) => return Err(self.refuse(&caller, &refusal)),
+        };
+        let broker = self.broker.clone();
+        let task = self.run(async move { broker.start_task(caller, ask).await }).await?;
+        Ok(Response::new(v1::StartTaskResponse { task: Some(convert::task(task)) }))
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<v1::GetTaskRequest>,
+    ) -> Result<Response<v1::GetTaskResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let task = async {
+            let id = self.task_id(&caller, &request.get_ref().task_id).await?;
+            self.broker.task(&caller, id).await
+        };
+        let task = task.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        Ok(Response::new(v1::GetTaskResponse { task: Some(convert::task(task)) }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let request = request.into_inner();
+        let page = async {
+            let query = TaskQuery {
+                agent: named(&request.agent)?,
+                running: request.running,
+                before: cursor(&request.page_token)?,
+                limit: usize::try_from(request.page_size).unwrap_or(0),
+                ..TaskQuery::default()
+            };
+            self.broker.tasks(&caller, query).await
+        };
+        let page = page.await.map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(v1::ListTasksResponse {
+            tasks: page.items.into_iter().map(convert::task).collect(),
+            next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn heartbeat_task(
+        &self,
+        request: Request<v1::HeartbeatTaskRequest>,
+    ) -> Result<Response<v1::HeartbeatTaskResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let task = async {
+            let id = self.task_id(&caller, &request.get_ref().task_id).await?;
+            self.broker.heartbeat(caller.clone(), id).await
+        };
+        let task = task.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        Ok(Response::new(v1::HeartbeatTaskResponse { silent_time: task.silent_at.map(convert::timestamp) }))
+    }
+
+    async fn complete_task(
+        &self,
+        request: Request<v1::CompleteTaskRequest>,
+    ) -> Result<Response<v1::CompleteTaskResponse>, Status> {
+        let task = self.end(&request, &request.get_ref().task_id, EndReason::Completed, "").await?;
+        Ok(Response::new(v1::CompleteTaskResponse { task: Some(task) }))
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<v1::CancelTaskRequest>,
+    ) -> Result<Response<v1::CancelTaskResponse>, Status> {
+        let v1::CancelTaskRequest { task_id, reason } = request.get_ref();
+        let task = self.end(&request, task_id, EndReason::Cancelled, reason).await?;
+        Ok(Response::new(v1::CancelTaskResponse { task: Some(task) }))
+    }
+}
+
+impl Api {
+    async fn end<T>(
+        &self,
+        request: &Request<T>,
+        id: &str,
+        reason: EndReason,
+        why: &str,
+    ) -> Result<v1::Task, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let id = self.task_id(&caller, id).await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let (broker, why) = (self.broker.clone(), why.to_owned());
+        let task = self.run(async move { broker.end_task(caller, id, reason, &why).await }).await?;
+        Ok(convert::task(task))
+    }
+}
