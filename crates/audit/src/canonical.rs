@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 /// The largest integer that every JSON reader keeps exact, RFC 8785 section 3.2.2.3.
 pub(crate) const MAX_INTEGER: u64 = (1 << 53) - 1;
 
+/// Longest written form of one text, in bytes.
+pub(crate) const MAX_TEXT: usize = 1024;
+
 /// Writes one object. The caller gives the members in order of their names.
 pub(crate) struct Object {
     bytes: Vec<u8>,
@@ -41,15 +44,16 @@ impl Object {
         push_integer(&mut self.bytes, value.min(MAX_INTEGER));
     }
 
-    /// Text whose written form may have up to `max` bytes; the rest is cut and the member marked.
-    pub(crate) fn text(&mut self, name: &'static str, text: &str, max: usize) {
+    /// Text; what is longer than [`MAX_TEXT`] when written is cut and the member marked.
+    pub(crate) fn text(&mut self, name: &'static str, text: &str) {
         self.gap(name);
-        if !push_text(&mut self.bytes, text, max) {
+        if !push_text(&mut self.bytes, text, MAX_TEXT) {
             self.truncated.push(name);
         }
     }
 
-    /// A list whose written texts together may have up to `max` bytes; left out when empty.
+    /// A list whose written form may have up to `max` bytes, its brackets aside; it ends with the first text that is
+    /// cut. Left out when empty.
     pub(crate) fn list<T: AsRef<str>>(
         &mut self,
         name: &'static str,
@@ -67,8 +71,12 @@ impl Object {
             if index > 0 {
                 self.bytes.push(b',');
             }
-            if !push_text(&mut self.bytes, item.as_ref(), max) || self.bytes.len() - start > max {
+            let whole = push_text(&mut self.bytes, item.as_ref(), MAX_TEXT);
+            let fits = self.bytes.len() - start <= max;
+            if !fits {
                 self.bytes.truncate(before);
+            }
+            if !fits || !whole {
                 self.truncated.push(name);
                 break;
             }
@@ -112,8 +120,7 @@ fn push_text(out: &mut Vec<u8>, text: &str, max: usize) -> bool {
 }
 
 fn push_escaped(out: &mut Vec<u8>, text: &str, max: usize) -> bool {
-    let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
-    if text.len() <= max && text.bytes().all(plain) {
+    if text.len() <= max && text.bytes().all(is_plain) {
         out.extend_from_slice(text.as_bytes());
         return true;
     }
@@ -134,6 +141,11 @@ fn push_escaped(out: &mut Vec<u8>, text: &str, max: usize) -> bool {
         out.extend_from_slice(escaped.as_bytes());
     }
     true
+}
+
+/// Characters that stand for themselves; nearly all are.
+fn is_plain(b: u8) -> bool {
+    matches!(b, b' '..=b'~') && b != b'"' && b != b'\\'
 }
 
 /// Characters that a terminal or a reader obeys instead of showing.
@@ -204,6 +216,9 @@ fn read_value(text: &str) -> Result<(Value<'_>, &str), &'static str> {
 }
 
 fn read_list(items: &str) -> Result<&str, &'static str> {
+    if let Some(rest) = items.strip_prefix(']') {
+        return Ok(rest);
+    }
     let mut rest = items;
     loop {
         rest = read_text(rest)?.1;
@@ -216,6 +231,12 @@ fn read_list(items: &str) -> Result<&str, &'static str> {
 
 fn read_text(text: &str) -> Result<(&str, &str), &'static str> {
     let body = text.strip_prefix('"').ok_or("a string or name is missing")?;
+    let plain = body.bytes().position(|b| !is_plain(b)).unwrap_or(body.len());
+    if let Some((text, rest)) = body.split_at_checked(plain)
+        && let Some(rest) = rest.strip_prefix('"')
+    {
+        return Ok((text, rest));
+    }
     let mut chars = body.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
@@ -231,4 +252,92 @@ fn read_text(text: &str) -> Result<(&str, &str), &'static str> {
         }
     }
     Err("a string does not end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn check(line: impl AsRef<[u8]>) -> Result<(), &'static str> {
+        read(line.as_ref(), |_, _| {})
+    }
+
+    #[test]
+    fn accepts_canonical_objects() {
+        for good in [
+            r#"{"a":""}"#,
+            r#"{"a":"x","b":0,"c":9007199254740991,"d":true,"e":false}"#,
+            r#"{"a":[],"b":["x","y"]}"#,
+            r#"{"a":"\"\\"}"#,
+            r#"{"a":"ünï"}"#,
+            r#"{"a":"x","a_b":1}"#,
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn refuses_everything_else() {
+        for bad in [
+            "", "{", "{}", "[]", "null", r#"{"a":null}"#, r#"{"a":1.0}"#, r#"{"a":1e3}"#, r#"{"a":-1}"#, r#"{"a":01}"#,
+            r#"{"a":9007199254740992}"#, r#"{"a":99999999999999999999999}"#, r#"{"a":}"#, r#"{"a":{}}"#, r#"{"a":[1]}"#,
+            r#"{"a":[["x"]]}"#, r#"{"a":["x",]}"#, r#"{"a":["x"}"#, r#"{"b":1,"a":1}"#, r#"{"a":1,"a":1}"#,
+            r#"{"A":1}"#, r#"{"":1}"#, r#"{"a":1,}"#, r#"{"a":1} "#, r#" {"a":1}"#, r#"{"a": 1}"#, r#"{"a":1}}"#,
+            r#"{"a":"\u0041"}"#, r#"{"a":"\/"}"#, r#"{"a":"\n"}"#, r#"{"a":"x}"#, r#"{"a":"\"}"#, r#"{"a":tru}"#,
+            r#"{"a":"x""b":1}"#, "{a:1}", "{\"a\":\"\u{1b}\"}", "{\"a\":\"\u{202e}\"}", "{\"a\":\"\n\"}",
+        ] {
+            assert!(check(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(check(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn integers_are_written_as_json_writes_them() {
+        for value in [0, 1, 9, 10, 1_795_000_000, MAX_INTEGER, u64::MAX] {
+            let mut out = Vec::new();
+            push_integer(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_comes_back_or_is_cut(text: String, times in 1usize..64) {
+            let text = text.repeat(times);
+            let mut object = Object::new();
+            object.text("a", &text);
+            object.mark_truncated();
+            let line = object.finish();
+            prop_assert_eq!(check(&line), Ok(()));
+            let frame = r#"{"a":"","truncated":["a"]}"#.len();
+            prop_assert!(line.len() <= MAX_TEXT + frame);
+            let back: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
+            let shown = back["a"].as_str().unwrap();
+            prop_assert!(!shown.contains(is_unsafe_to_print));
+            if back.contains_key("truncated") {
+                prop_assert!(text.chars().count() * r"\\u{e0001}".len() > MAX_TEXT, "cut although there was room");
+            } else if !text.contains(is_unsafe_to_print) {
+                prop_assert_eq!(shown, &text);
+            }
+        }
+
+        #[test]
+        fn bytes_never_panic(line: Vec<u8>) {
+            let _ = check(line);
+        }
+
+        #[test]
+        fn what_is_accepted_has_no_second_form(at: usize, byte: u8) {
+            let mut line = br#"{"a":["x","y"],"b":"q\"\\z","c":10,"d":true}"#.to_vec();
+            let at = at % line.len();
+            line[at] = byte;
+            if check(&line).is_ok() {
+                let value: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&line).unwrap();
+                prop_assert_eq!(serde_json::to_vec(&value).unwrap(), line);
+            }
+        }
+    }
 }

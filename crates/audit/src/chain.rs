@@ -8,12 +8,20 @@ use crate::{
 };
 use taskpass_types::Timestamp;
 
-/// The last millisecond of the year 9999, so that every time is written with the same width.
-const MAX_TIME: u64 = 253_402_300_799_999;
+/// 9999-12-30T22:00:00Z: up to here every time is written with the same width, in every time zone.
+const MAX_TIME: u64 = 253_402_207_200_000;
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
+    /// It ends at another byte than `HEAD` says.
+    #[error("it ends at byte {found}, but `HEAD` says {expected}")]
+    End {
+        /// What `HEAD` says.
+        expected: u64,
+        /// Where it ends.
+        found: u64,
+    },
     /// It is not in canonical form.
     #[error("it is not in canonical form: {0}")]
     Form(&'static str),
@@ -149,4 +157,98 @@ fn is_time(text: &str) -> bool {
     let shape = b"0000-00-00T00:00:00.000Z";
     text.len() == shape.len()
         && text.bytes().zip(shape).all(|(b, s)| if *s == b'0' { b.is_ascii_digit() } else { b == *s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Actor, Entry, Event, MAX_ENTRY_BYTES};
+    use proptest::prelude::*;
+    use taskpass_types::{ActionName, Reason, Refusal, ResourceName, Scope, TenantId};
+
+    fn line(chain: &mut Chain, event: &Event, millis: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        chain.append(&mut out, &event.encode(), Timestamp::from_millis(millis));
+        assert_eq!(out.pop(), Some(b'\n'));
+        out
+    }
+
+    fn hostile(text: &str) -> Event {
+        let refusal = Refusal::new(Reason::FieldInvalid, text).because("a secret");
+        Event::outcome(&TenantId::default(), Action::RequestRefuse, Actor::Peer(text.to_owned()))
+            .purpose(text)
+            .labels([(text, text), ("team", "billing")])
+            .policies([text])
+            .jti(text)
+            .refusal(&refusal)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_follows_and_reads_back(texts: Vec<String>, times: Vec<u64>) {
+            let (mut written, mut read) = (Chain::new(), Chain::new());
+            for (text, time) in texts.iter().zip(times) {
+                let line = line(&mut written, &hostile(text), time);
+                prop_assert!(line.len() < MAX_ENTRY_BYTES && !line.contains(&b'\n'));
+                prop_assert_eq!(read.accept(&line), Ok(()));
+                let entry: Entry = serde_json::from_slice(&line).unwrap();
+                prop_assert_eq!((entry.seq, entry.code.as_str()), (written.seq, "TP602F"));
+                prop_assert!(!entry.message.unwrap().contains("a secret"));
+            }
+            prop_assert_eq!(read.anchor(), written.anchor());
+        }
+    }
+
+    #[test]
+    fn the_largest_event_fits_and_says_what_was_cut() {
+        for text in ["x", "\"", "\u{e0001}", "\u{1b}", "🦀"] {
+            let name = "r".repeat(200);
+            let scope = Scope {
+                resource: ResourceName::new(name).unwrap(),
+                action: ActionName::new("a".repeat(100)).unwrap(),
+            };
+            let event = hostile(&text.repeat(100_000))
+                .scopes(&vec![scope.clone(); 10_000])
+                .actions(&vec![scope.action; 10_000]);
+            let line = line(&mut Chain::new(), &event, 0);
+            assert!(line.len() < MAX_ENTRY_BYTES, "{} bytes", line.len());
+            let entry: Entry = serde_json::from_slice(&line).unwrap();
+            let cut = ["actions", "actor", "jti", "labels", "message", "policies", "purpose", "scopes"];
+            assert!(
+                cut.iter().all(|name| entry.truncated.iter().any(|cut| cut == name)),
+                "{:?}",
+                entry.truncated
+            );
+            assert!(entry.scopes.len() > 30);
+        }
+    }
+
+    #[test]
+    fn time_never_goes_back_and_keeps_its_width() {
+        let mut chain = Chain::new();
+        let event = hostile("");
+        for (millis, expected) in [
+            (1_000, "1970-01-01T00:00:01.000Z"),
+            (0, "1970-01-01T00:00:01.000Z"),
+            (u64::MAX, "9999-12-30T22:00:00.000Z"),
+        ] {
+            line(&mut chain, &event, millis);
+            assert_eq!(chain.time, expected);
+        }
+    }
+
+    #[test]
+    fn what_does_not_follow_is_refused() {
+        let mut chain = Chain::new();
+        let first = line(&mut chain, &hostile("a"), 5);
+        let second = line(&mut chain, &hostile("b"), 9);
+        let earlier = String::from_utf8(second.clone()).unwrap().replace(".009Z", ".004Z");
+        let after_first = Chain::after(&first).unwrap();
+        assert_eq!(after_first.clone().accept(&first), Err(Fault::Seq { found: 1 }));
+        assert_eq!(after_first.clone().accept(earlier.as_bytes()), Err(Fault::Time));
+        let mut other = Chain { hash: LeafHash::GENESIS, ..after_first.clone() };
+        assert_eq!(other.accept(&second), Err(Fault::Prev));
+        assert_eq!(after_first.clone().accept(&second), Ok(()));
+        assert!(matches!(after_first.clone().accept(b"{\"seq\":2}"), Err(Fault::Form(_))));
+    }
 }

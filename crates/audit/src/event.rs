@@ -1,7 +1,11 @@
 //! One thing that happened or is about to. Every detail has a type or a bound of its own; there is no map into which a
 //! secret could fall.
 
-use crate::{Action, Phase, canonical::Object, hash::push_hex};
+use crate::{
+    Action, Phase,
+    canonical::{MAX_TEXT, Object},
+    hash::push_hex,
+};
 use std::fmt;
 use taskpass_types::{
     ActionName, AgentId, CredentialKind, DecisionId, EndReason, Epoch, Initiator, KeyGeneration, LeaseId,
@@ -9,10 +13,10 @@ use taskpass_types::{
     Timestamp, Ttl,
 };
 
-/// Longest written form of one text, in bytes; longer ones are cut and named in `truncated`.
-const TEXT: usize = 1024;
-/// Longest written form of a list: its texts, quotes and commas, in bytes.
+/// Longest written form of a list, in bytes. With these the largest event is within [`crate::MAX_ENTRY_BYTES`].
+/// Every text takes more than one, so no more texts than this need be kept.
 const LIST: usize = 4 * 1024;
+/// Longest written form of the list of scopes, in bytes.
 const SCOPES: usize = 10 * 1024;
 
 /// Who did it. Text form `kind/name`.
@@ -159,11 +163,11 @@ impl Event {
     /// The canonical entry but for what only its place in the log decides.
     pub(crate) fn encode(&self) -> Body {
         let mut o = Object::new();
-        o.text("action", self.action.as_str(), TEXT);
+        o.text("action", self.action.as_str());
         o.list("actions", self.actions.iter().map(ActionName::as_str), LIST);
-        o.text("actor", &self.actor.to_string(), TEXT);
+        o.text("actor", &self.actor.to_string());
         shown(&mut o, "agent", self.agent.as_ref());
-        o.text("code", self.code(), TEXT);
+        o.text("code", self.code());
         integer(&mut o, "count", self.count);
         shown(&mut o, "decision", self.decision);
         integer(&mut o, "epoch", self.epoch.map(|epoch| epoch.0));
@@ -179,7 +183,7 @@ impl Event {
         shown(&mut o, "message", self.refusal.as_ref().map(|(_, message)| message));
         shown(&mut o, "owner", self.owner.as_ref());
         shown(&mut o, "parent", self.parent);
-        o.text("phase", self.phase.as_str(), TEXT);
+        o.text("phase", self.phase.as_str());
         o.list("policies", &self.policies, LIST);
         shown(&mut o, "policy_revision", self.policy_revision.as_ref());
         let prev = o.gap("prev");
@@ -193,7 +197,7 @@ impl Event {
         hex(&mut o, "serial", self.serial.as_ref().map(<[u8; 20]>::as_slice));
         shown(&mut o, "task", self.task);
         shown(&mut o, "task_kind", self.task_kind.as_ref());
-        o.text("tenant", self.tenant.as_str(), TEXT);
+        o.text("tenant", self.tenant.as_str());
         let time = o.gap("time");
         o.mark_truncated();
         integer(&mut o, "ttl_secs", self.ttl.map(|ttl| u64::from(ttl.as_secs())));
@@ -212,7 +216,7 @@ pub(crate) struct Body {
 
 fn shown(o: &mut Object, name: &'static str, value: Option<impl fmt::Display>) {
     if let Some(value) = value {
-        o.text(name, &value.to_string(), TEXT);
+        o.text(name, &value.to_string());
     }
 }
 
@@ -226,13 +230,13 @@ fn hex(o: &mut Object, name: &'static str, value: Option<&[u8]>) {
     if let Some(value) = value {
         let mut text = Vec::new();
         push_hex(&mut text, value);
-        o.text(name, &String::from_utf8_lossy(&text), TEXT);
+        o.text(name, &String::from_utf8_lossy(&text));
     }
 }
 
 /// Keeps at most what could be written, so that a queued event is bounded too.
 fn bounded(text: &str) -> String {
-    text.chars().take(TEXT + 1).collect()
+    text.chars().take(MAX_TEXT + 1).collect()
 }
 
 /// Details.

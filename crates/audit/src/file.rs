@@ -72,7 +72,7 @@ impl Head {
         (head.to_text() == text).then_some(head)
     }
 
-    /// Reads `HEAD` from a directory; `None` when there is none.
+    /// Reads `HEAD` from a directory; `None` when there is none yet.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, AuditError> {
         let path = dir.join(HEAD_FILE);
         // A broker may be writing it: take a text that was there twice.
@@ -85,9 +85,11 @@ impl Head {
                 Err(error) => return Err(AuditError::io("read", path)(error)),
             }
         }
-        match last.as_deref().and_then(Self::parse) {
-            Some(head) => Ok(Some(head)),
-            None => Err(AuditError::Head { head: path, what: "malformed" }),
+        match last.as_deref() {
+            // Made but not yet written: so far nothing was written to the log either.
+            Some([]) => Ok(None),
+            Some(text) if let Some(head) = Self::parse(text) => Ok(Some(head)),
+            _ => Err(AuditError::Head { head: path, what: "malformed" }),
         }
     }
 }

@@ -59,7 +59,7 @@ fn lock(dir: &Path) -> Result<File, AuditError> {
     }
 }
 
-/// `HEAD` is made before the log, so that a log without one is never a young log.
+/// `HEAD` is durable before the first entry is written, so that a log without one is never a young log.
 fn load_head(dir: &Path) -> Result<Head, AuditError> {
     if let Some(head) = Head::load(dir)? {
         return Ok(head);
@@ -111,8 +111,8 @@ fn follow(
     let mut lines = Lines::new(BufReader::new(log));
     let mut end = from;
     while let Some(line) = lines.next().map_err(io)? {
-        let Some(entry) = line.strip_suffix(b"\n") else {
-            // The last bytes of a write that a crash cut short. Nobody was told that they are durable.
+        let Some(entry) = line.strip_suffix(b"\n").filter(|entry| !entry.contains(&0)) else {
+            // What a crash left of a write: an end cut short, or zeros where a block never reached the disk.
             let torn = Torn { bytes: file.length() - end, digest: sha256(line) };
             return Ok((chain, end, Some(torn)));
         };

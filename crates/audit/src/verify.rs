@@ -110,11 +110,11 @@ pub(crate) fn verify(log: impl BufRead, known: Known) -> io::Result<Result<Repor
             return Ok(Err(broken(&chain, line, Fault::Unended)));
         };
         let before = chain.clone();
-        if let Err(fault) = chain.accept(entry).and_then(|()| known.check(&chain)) {
+        end += length;
+        if let Err(fault) = chain.accept(entry).and_then(|()| known.check(&chain, end)) {
             return Ok(Err(broken(&before, entry, fault)));
         }
         first.get_or_insert_with(|| chain.time.clone());
-        end += length;
     }
     if let Some(place) = known.missing(&chain, end) {
         return Ok(Err(broken(&chain, b"", Fault::Missing { place })));
@@ -124,7 +124,10 @@ pub(crate) fn verify(log: impl BufRead, known: Known) -> io::Result<Result<Repor
 }
 
 impl Known {
-    fn check(&self, chain: &Chain) -> Result<(), Fault> {
+    fn check(&self, chain: &Chain, end: u64) -> Result<(), Fault> {
+        if chain.seq == self.head.seq && end != self.head.length {
+            return Err(Fault::End { expected: self.head.length, found: end });
+        }
         let head = ("`HEAD`", self.head.seq, self.head.hash);
         let anchor = self.anchor.map(|anchor| ("the anchor", anchor.seq, anchor.hash));
         for (place, seq, expected) in [Some(head), anchor].into_iter().flatten() {
