@@ -2,7 +2,7 @@
 //!
 //! A *generation* is a pair of keys, one for tokens and one for certificates, that live and die together, so that one
 //! deny record for a [`KeyGeneration`](taskpass_types::KeyGeneration) cuts off all that either of them signed.
-//! Invariants: private keys exist on disk only sealed ([`seal`]); a key signs only after its file is durable and
+//! Invariants: private keys exist on disk only sealed (`seal`); a key signs only after its file is durable and
 //! verifiers had the time to fetch it; it stays published until all that it signed is dead; there is exactly one
 //! active generation; at most [`MAX_GENERATIONS`] are published.
 

@@ -4,7 +4,7 @@
 //! its tag. The file's name and all that comes before the nonce are authenticated too, so that no file can take
 //! another's place.
 
-use super::KeyError;
+use super::{KeyError, directory};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
@@ -17,8 +17,6 @@ use ring::{
 use std::path::Path;
 use taskpass_types::Secret;
 use zeroize::{Zeroize, Zeroizing};
-
-use super::directory;
 
 const MAGIC: &[u8; 3] = b"TPK";
 const VERSION: u8 = 1;

@@ -1,6 +1,6 @@
 //! Certificates: a leaf in the form of an X.509-SVID for what was granted, from a CSR that contributes its key only.
 //!
-//! One reader ([`leaf`]) knows the profile. The linter calls it before anything is signed and the verifier after the
+//! One reader (`leaf`) knows the profile. The linter calls it before anything is signed and the verifier after the
 //! path was checked, so what the one lets through the other accepts. Invariants: the only bytes that the authority's
 //! key ever signs are those that passed the linter; a leaf is signed by an authority directly; no leaf outlives it.
 
