@@ -93,7 +93,7 @@ impl Lease {
 
     /// When something has to be done about it: its expiry, and then the end of its retention.
     pub fn due(&self, limits: &Limits) -> Timestamp {
-        self.end().map_or(self.last_expiry, |end| end.at.plus(limits.retention))
+        self.end().map_or(self.last_expiry, |end| end.at.plus(limits.kept()))
     }
 
     /// What its newest credential says.

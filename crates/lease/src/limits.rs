@@ -18,7 +18,7 @@ pub struct Limits {
     pub issued_per_task: u32,
     /// Running tasks of one agent.
     pub tasks_per_agent: u32,
-    /// How long ended tasks and leases stay visible.
+    /// How long ended tasks and leases stay visible; never less than [`Limits::task_max`].
     pub retention: Duration,
 }
 
@@ -46,5 +46,11 @@ impl Limits {
             CredentialKind::X509 => self.x509_max,
         };
         max.min(Duration::from_secs(u64::from(Ttl::MAX_SECS)))
+    }
+
+    /// How long ended tasks and leases are kept. A record remembers its request id, so it must not go while a task may
+    /// still run under which the same request could come again (I3).
+    pub fn kept(&self) -> Duration {
+        self.retention.max(self.task_max)
     }
 }

@@ -73,13 +73,10 @@ pub(crate) fn renew_lease(
     alive(lease, now)?;
     let task = standing(&view, now)?;
     not_held(&view, &lease.resource)?;
-    if lease.renewal_request.as_ref() == Some(&renew.request) {
-        return Ok(Effects {
-            outcome: Outcome::ReplayedLease(Box::new(lease.clone())),
-            ..Effects::default()
-        });
-    }
     in_force(&view, &renew.fence.policy_revision)?;
+    if lease.renewal_request.as_ref() == Some(&renew.request) {
+        return sign_again(lease, now);
+    }
     check_ttl(lease.kind, renew.ttl, limits)?;
     let expires_at = expiry(now, renew.ttl, renew.policy_max_ttl, renew.evidence_expires_at, task)?;
     let renewed = Lease {
@@ -122,6 +119,22 @@ fn replay(
     };
     alive(lease, now)?;
     standing(view, now)?;
+    not_held(view, &lease.resource)?;
+    in_force(view, &plan.fence.policy_revision)?;
+    sign_again(lease, now)
+}
+
+/// The newest credential once more, unless a later, shorter one made it pointless.
+fn sign_again(lease: &Lease, now: Timestamp) -> Result<Effects, Refusal> {
+    if now >= lease.expires_at {
+        return Err(Refusal::new(
+            Reason::LeaseEnded,
+            format!("the newest credential of lease `{}` has expired", lease.id),
+        )
+        .fix("renew the lease with a new request id")
+        .with("lease", lease.id)
+        .with("end_reason", EndReason::Expired));
+    }
     Ok(Effects { outcome: Outcome::ReplayedLease(Box::new(lease.clone())), ..Effects::default() })
 }
 

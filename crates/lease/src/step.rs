@@ -70,8 +70,9 @@ pub(crate) fn lease_ended(lease: &Lease, reason: EndReason) -> Refusal {
 }
 
 fn end_task(view: View, end: &EndTask, now: Timestamp) -> Result<Effects, Refusal> {
-    let parent = view.ancestors.last().cloned();
     let mut task = view.task.ok_or_else(task_not_found)?;
+    // A parent that cannot be read is not among the ancestors; an end does not wait for it.
+    let parent = view.ancestors.into_iter().rfind(|above| Some(above.id) == task.parent());
     if let Some(end) = task.end() {
         return Ok(Effects { outcome: Outcome::AlreadyEnded(end.clone()), ..Effects::default() });
     }
@@ -135,7 +136,9 @@ fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Effects, Refu
 fn heartbeat(view: &View, _beat: &Heartbeat, now: Timestamp) -> Result<Effects, Refusal> {
     let mut task = standing(view, now)?.clone();
     task.silent_at = Task::silent_after(task.heartbeat, now);
-    Ok(Effects { tasks: vec![task.clone()], outcome: Outcome::Running(Box::new(task)), ..Effects::default() })
+    // Without a promise to show life there is nothing to remember.
+    let tasks = task.heartbeat.map(|_| task.clone()).into_iter().collect();
+    Ok(Effects { tasks, outcome: Outcome::Running(Box::new(task)), ..Effects::default() })
 }
 
 fn tick_task(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Refusal> {
@@ -150,7 +153,7 @@ fn tick_task(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Ref
             };
             end_task(view, &end, now)
         }
-        (Some(end), _) if task.live_below == 0 && now >= end.at.plus(limits.retention) => {
+        (Some(end), _) if task.live_below == 0 && now >= end.at.plus(limits.kept()) => {
             Ok(Effects { forget_task: Some((task.tenant.clone(), task.id)), ..Effects::default() })
         }
         _ => Ok(Effects::default()),
@@ -174,7 +177,7 @@ fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Effects {
                 ..Effects::default()
             }
         }
-        Some(end) if now >= end.at.plus(limits.retention) => {
+        Some(end) if now >= end.at.plus(limits.kept()) => {
             Effects { forget_lease: Some((lease.tenant.clone(), lease.id)), ..Effects::default() }
         }
         _ => Effects::default(),

@@ -99,7 +99,7 @@ impl Task {
         match self.end() {
             None => self.silent_at.map_or(self.deadline, |silent_at| silent_at.min(self.deadline)),
             Some(end) if self.live_below > 0 => end.at,
-            Some(end) => end.at.plus(limits.retention),
+            Some(end) => end.at.plus(limits.kept()),
         }
     }
 

@@ -1,1 +1,71 @@
-//! What every adapter has to do alike. An adapter mounts the suite in its own tests.
+//! What every adapter has to do alike: one function per behaviour, generic over the [`Home`] of a store.
+//!
+//! An adapter implements [`Home`] in its tests and mounts all of them with [`crate::conformance_suite`]. Everything is
+//! looked at after [`Home::crash`], so that what was acknowledged is also what is durable.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite of tests may panic"
+)]
+
+mod end;
+mod events;
+mod issue;
+mod list;
+mod schedule;
+mod tenants;
+mod world;
+
+pub use end::*;
+pub use issue::*;
+pub use list::*;
+pub use schedule::*;
+pub use tenants::*;
+pub use world::Home;
+
+/// Makes one test of each behaviour. `$home` is an expression that makes a fresh [`Home`]; it runs once per test. The
+/// calling crate needs `tokio` with its macros.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($home:expr) => {
+        $crate::conformance_suite! { $home;
+            a_task_starts_and_its_leases_live_under_it,
+            the_same_request_gets_the_same_answer,
+            a_request_id_is_good_for_one_request,
+            a_repeat_after_the_end_says_ended,
+            a_renewal_counts_and_its_repeat_does_not,
+            only_the_policies_in_force_count,
+            parallel_requests_share_one_quota,
+            quotas_count_what_runs_and_what_was_issued,
+            one_deny_record_ends_a_tree,
+            nothing_comes_to_life_under_an_end,
+            an_end_happens_once,
+            a_hold_lasts_until_it_is_released,
+            epochs_are_contiguous_and_read_in_order,
+            every_deny_record_is_announced,
+            standing_sees_every_kind_of_end,
+            the_schedule_is_in_order_and_bounded,
+            deadlines_and_silence_end_tasks,
+            leases_expire_without_a_deny_record,
+            a_large_task_is_settled_in_slices,
+            records_go_after_their_retention,
+            deny_records_outlive_their_credentials,
+            pages_are_newest_first_and_complete,
+            pages_of_one_task_survive_changes_between_them,
+            filters_keep_what_they_say,
+            tenants_do_not_meet,
+            a_history_outlives_its_process,
+        }
+    };
+    ($home:expr; $($behaviour:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() {
+                $crate::conformance::$behaviour($home).await;
+            }
+        )*
+    };
+}

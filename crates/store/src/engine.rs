@@ -2,16 +2,19 @@
 
 use crate::{
     Committed, Due, DueWhat,
-    load::load,
-    record::{HISTORY_KEY, decode, due_key, lease_key, task_key},
+    load::{self, load, readable},
+    record::{HISTORY_KEY, decode, deny_key, due_key, lease_key, task_key},
     save::{save, save_history},
     tables::{Table, Write},
 };
+use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome, TaskState, step};
 use taskpass_types::{HistoryId, LeaseId, Reason, Refusal, Timestamp};
 
 /// How many records one settlement marks; keeps a commit short.
 const SETTLE_SLICE: u32 = 256;
+/// When something that could not be handled is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The outcome of a step inside a transaction that has not been committed yet.
 #[derive(Debug)]
@@ -69,11 +72,11 @@ pub fn apply_due(
             put_back(write, due, limits)?;
             Ok(pending)
         }
-        Err(refusal) if refusal.reason() == Reason::StoreCorrupt => {
-            quarantine(write, due)?;
+        Err(refusal) if spoils(&refusal) => Err(refusal),
+        Err(_) => {
+            set_aside(write, due, now)?;
             Ok(Pending { outcome: Outcome::Nothing, denies: false })
         }
-        Err(refusal) => Err(refusal),
     }
 }
 
@@ -86,7 +89,7 @@ fn due_event(write: &mut dyn Write, due: &Due) -> Result<Event, Refusal> {
     Ok(match &due.what {
         DueWhat::Deny(tenant, epoch) => Event::ForgetDeny(tenant.clone(), *epoch),
         DueWhat::Lease(tenant, id) => Event::TickLease(tenant.clone(), *id),
-        DueWhat::Task(tenant, id) => match crate::load::task(write, tenant, *id)? {
+        DueWhat::Task(tenant, id) => match load::task(write, tenant, *id)? {
             Some(task) if matches!(task.state, TaskState::Ended(_)) && task.live_below > 0 => {
                 Event::SettleTask(tenant.clone(), *id, SETTLE_SLICE)
             }
@@ -99,28 +102,45 @@ fn due_event(write: &mut dyn Write, due: &Due) -> Result<Event, Refusal> {
 /// when one slice of a settlement left the time as it was.
 fn put_back(write: &mut dyn Write, due: &Due, limits: &Limits) -> Result<(), Refusal> {
     let at = match &due.what {
-        DueWhat::Deny(tenant, epoch) => crate::load::deny(write, tenant, *epoch)?.map(|deny| deny.until),
-        DueWhat::Lease(tenant, id) => crate::load::lease(write, tenant, *id)?.map(|lease| lease.due(limits)),
-        DueWhat::Task(tenant, id) => crate::load::task(write, tenant, *id)?.map(|task| task.due(limits)),
+        DueWhat::Deny(tenant, epoch) => readable(load::deny(write, tenant, *epoch))?.map(|deny| deny.until),
+        DueWhat::Lease(tenant, id) => {
+            readable(load::lease(write, tenant, *id))?.map(|lease| lease.due(limits))
+        }
+        DueWhat::Task(tenant, id) => readable(load::task(write, tenant, *id))?.map(|task| task.due(limits)),
     };
     match at {
-        Some(at) => write.put(Table::Schedule, &due_key(&Due { at, what: due.what.clone() }), &[]).map(drop),
+        Some(at) => schedule(write, at, &due.what),
         None => Ok(()),
     }
 }
 
-/// Moves a record that cannot be read out of the way. What is not found counts as ended.
-fn quarantine(write: &mut dyn Write, due: &Due) -> Result<(), Refusal> {
-    let (table, key) = match &due.what {
-        DueWhat::Deny(tenant, epoch) => (Table::Denies, crate::record::deny_key(tenant, *epoch)),
-        DueWhat::Lease(tenant, id) => (Table::Leases, lease_key(tenant, *id)),
-        DueWhat::Task(tenant, id) => (Table::Tasks, task_key(tenant, *id)),
-    };
-    match write.remove(table, &key)? {
-        Some(bytes) => {
-            write.put(Table::Quarantine, &[table.name().as_bytes(), &key].concat(), &bytes).map(drop)
+fn schedule(write: &mut dyn Write, at: Timestamp, what: &DueWhat) -> Result<(), Refusal> {
+    write.put(Table::Schedule, &due_key(&Due { at, what: what.clone() }), &[]).map(drop)
+}
+
+/// Moves a record that cannot be read out of the way: what is not found counts as ended. When it is something around it
+/// that cannot be read, the record stays and is due again later.
+fn set_aside(write: &mut dyn Write, due: &Due, now: Timestamp) -> Result<(), Refusal> {
+    let (table, key, found) = match &due.what {
+        DueWhat::Deny(tenant, epoch) => {
+            (Table::Denies, deny_key(tenant, *epoch), load::deny(write, tenant, *epoch).map(drop))
         }
-        None => Ok(()),
+        DueWhat::Lease(tenant, id) => {
+            (Table::Leases, lease_key(tenant, *id), load::lease(write, tenant, *id).map(drop))
+        }
+        DueWhat::Task(tenant, id) => {
+            (Table::Tasks, task_key(tenant, *id), load::task(write, tenant, *id).map(drop))
+        }
+    };
+    match found {
+        Ok(()) => schedule(write, now.plus(TRY_AGAIN), &due.what),
+        Err(refusal) if refusal.reason() != Reason::StoreCorrupt => Err(refusal),
+        Err(_) => match write.remove(table, &key)? {
+            Some(bytes) => {
+                write.put(Table::Quarantine, &[table.name().as_bytes(), &key].concat(), &bytes).map(drop)
+            }
+            None => Ok(()),
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use taskpass_lease::{Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget, Task, View};
 use taskpass_types::{
-    AgentId, DenyRecord, Epoch, LeaseId, PolicyRevision, Refusal, RequestId, TaskId, TenantId,
+    AgentId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId, TaskId, TenantId,
 };
 
 pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
@@ -19,11 +19,11 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
         Event::EndLease(end) => {
             view.epoch = epoch(read, &end.tenant)?;
             view.lease = lease(read, &end.tenant, end.lease)?;
-            view.task = task_of(read, view.lease.as_ref())?;
+            view.task = readable(task_of(read, view.lease.as_ref()))?;
         }
         Event::EndTask(end) => {
             view.epoch = epoch(read, &end.tenant)?;
-            load_task(read, &end.tenant, end.task, &mut view)?;
+            load_to_end(read, &end.tenant, end.task, &mut view)?;
         }
         Event::Heartbeat(beat) => load_task(read, &beat.tenant, beat.task, &mut view)?,
         Event::PlanLease(plan) => {
@@ -77,11 +77,11 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
         }
         Event::TickLease(tenant, id) => {
             view.lease = lease(read, tenant, *id)?;
-            view.task = task_of(read, view.lease.as_ref())?;
+            view.task = readable(task_of(read, view.lease.as_ref()))?;
         }
         Event::TickTask(tenant, id) => {
             view.epoch = epoch(read, tenant)?;
-            load_task(read, tenant, *id, &mut view)?;
+            load_to_end(read, tenant, *id, &mut view)?;
         }
     }
     Ok(view)
@@ -96,16 +96,24 @@ fn load_task(read: &dyn Read, tenant: &TenantId, id: TaskId, view: &mut View) ->
             Some(above) => view.ancestors.push(above),
             None if found.end().is_some() => {}
             None => {
-                return Err(Refusal::new(
-                    taskpass_types::Reason::StoreCorrupt,
-                    "a task above this one is missing",
-                ));
+                return Err(Refusal::new(Reason::StoreCorrupt, "a task above this one is missing"));
             }
         }
     }
     Ok(())
 }
 
+/// A task and its parent. An end needs no more, and an unreadable parent must not stand in its way.
+fn load_to_end(read: &dyn Read, tenant: &TenantId, id: TaskId, view: &mut View) -> Result<(), Refusal> {
+    view.task = task(read, tenant, id)?;
+    if let Some(parent) = view.task.as_ref().and_then(Task::parent) {
+        view.ancestors.extend(readable(task(read, tenant, parent))?);
+    }
+    Ok(())
+}
+
+/// A slice of what lives below a task. What cannot be read is refused anyway, so it is passed over: it must keep neither
+/// the others from being marked nor the task from being done.
 fn load_below(
     read: &dyn Read,
     tenant: &TenantId,
@@ -113,17 +121,32 @@ fn load_below(
     slice: u32,
     view: &mut View,
 ) -> Result<(), Refusal> {
-    let prefix = below_prefix(tenant, id, Some(false));
-    let limit = usize::try_from(slice).unwrap_or(usize::MAX);
-    for (key, _) in read.scan(Table::Below, &Scan { prefix: &prefix, from: None, backwards: false, limit })? {
-        match parse_below(&key) {
-            // One that cannot be read is refused anyway; it must not keep the others from being marked.
-            Some(Below::Child(id)) => view.children_below.extend(task(read, tenant, id).ok().flatten()),
-            Some(Below::Lease(id)) => view.leases_below.extend(lease(read, tenant, id).ok().flatten()),
-            None => {}
+    let prefix = below_prefix(tenant, id, false);
+    let slice = usize::try_from(slice).unwrap_or(usize::MAX);
+    let mut cursor: Option<Vec<u8>> = None;
+    loop {
+        let found = view.children_below.len().saturating_add(view.leases_below.len());
+        let limit = slice.saturating_sub(found);
+        let scan = Scan { prefix: &prefix, from: cursor.as_deref(), backwards: false, limit };
+        let entries = read.scan(Table::Below, &scan)?;
+        let Some((last, _)) = entries.last() else { return Ok(()) };
+        cursor = Some(last.clone());
+        for (key, _) in entries {
+            match parse_below(&key) {
+                Some(Below::Child(id)) => view.children_below.extend(readable(task(read, tenant, id))?),
+                Some(Below::Lease(id)) => view.leases_below.extend(readable(lease(read, tenant, id))?),
+                None => {}
+            }
         }
     }
-    Ok(())
+}
+
+/// Counts a record that cannot be read as missing.
+pub(crate) fn readable<T>(found: Result<Option<T>, Refusal>) -> Result<Option<T>, Refusal> {
+    match found {
+        Err(refusal) if refusal.reason() == Reason::StoreCorrupt => Ok(None),
+        found => found,
+    }
 }
 
 fn task_of(read: &dyn Read, lease: Option<&Lease>) -> Result<Option<Task>, Refusal> {

@@ -20,7 +20,7 @@ pub trait Store: Send + Sync + 'static {
     /// Handles one entry of the schedule, as [`Store::due`] returned it.
     async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal>;
 
-    /// What is due at `now`, earliest first, at most `limit`; and when the next entry after that is due.
+    /// What is due at `now`, earliest first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Refusal>;
 
     /// One task.

@@ -2,10 +2,10 @@
 
 use crate::{
     Denies, Due, LeaseQuery, Page, TaskQuery, load,
-    record::{below_prefix, decode, deny_key, lease_key, parse_below, parse_due, task_key, tenant_prefix},
+    record::{decode, deny_key, leases_below_prefix, parse_due, tenant_prefix},
     tables::{Read, Scan, Table},
 };
-use serde::de::DeserializeOwned;
+use std::cmp::Reverse;
 use taskpass_lease::{Lease, LeaseState, Task};
 use taskpass_types::{EndReason, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
 
@@ -71,11 +71,10 @@ pub(crate) fn tasks(read: &dyn Read, query: &TaskQuery) -> Result<Page<Task, Tas
             && !(query.running && task.end().is_some())
     };
     let prefix = tenant_prefix(&query.tenant);
-    let cursor = query.before.map(|id| task_key(&query.tenant, id));
-    let walk = Walk { table: Table::Tasks, prefix: &prefix, limit: query.limit };
-    let (items, last, unreadable) =
-        walk.newest_first(read, cursor, |_, bytes| decode("task", bytes).map(Some), keep)?;
-    Ok(Page { next: last.and_then(|key| id_of(&key)).map(TaskId::from_bytes), items, unreadable })
+    let before = query.before.map(|id| *id.as_bytes());
+    let rows = |before, limit| newest(read, Table::Tasks, &prefix, before, limit);
+    let page = newest_first(query.limit, before, rows, |row| decode("task", &row.bytes).map(Some), keep)?;
+    Ok(Page { next: page.next.map(TaskId::from_bytes), items: page.items, unreadable: page.unreadable })
 }
 
 pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
@@ -83,86 +82,95 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
         (query.agent.is_none() || query.agent.as_ref() == lease.agent())
             && !(query.active && lease.end().is_some())
     };
-    let (items, last, unreadable) = match query.task {
+    let before = query.before.map(|id| *id.as_bytes());
+    let page = match query.task {
         None => {
             let prefix = tenant_prefix(&query.tenant);
-            let cursor = query.before.map(|id| lease_key(&query.tenant, id));
-            let walk = Walk { table: Table::Leases, prefix: &prefix, limit: query.limit };
-            walk.newest_first(read, cursor, |_, bytes| decode("lease", bytes).map(Some), keep)?
+            let rows = |before, limit| newest(read, Table::Leases, &prefix, before, limit);
+            newest_first(query.limit, before, rows, |row| decode("lease", &row.bytes).map(Some), keep)?
         }
-        Some(task) => leases_below(read, query, task, keep)?,
+        Some(task) => {
+            let rows = |before, limit| newest_below(read, query, task, before, limit);
+            let fetch = |row: &Row| load::lease(read, &query.tenant, LeaseId::from_bytes(row.id));
+            newest_first(query.limit, before, rows, fetch, keep)?
+        }
     };
-    Ok(Page { next: last.and_then(|key| id_of(&key)).map(LeaseId::from_bytes), items, unreadable })
+    Ok(Page { next: page.next.map(LeaseId::from_bytes), items: page.items, unreadable: page.unreadable })
 }
 
-/// The index sorts ended leases after active ones, so backwards the ended ones come first; the cursor finds its half by
-/// the lease's own state.
-fn leases_below(
+/// The bytes of an id, which sort by time.
+type IdBytes = [u8; 16];
+
+/// An entry whose key ends with an id.
+struct Row {
+    id: IdBytes,
+    bytes: Vec<u8>,
+}
+
+/// The entries of `prefix` that are older than `before`, newest first.
+fn newest(
+    read: &dyn Read,
+    table: Table,
+    prefix: &[u8],
+    before: Option<IdBytes>,
+    limit: usize,
+) -> Result<Vec<Row>, Refusal> {
+    let from = before.map(|id| [prefix, &id].concat());
+    let scan = Scan { prefix, from: from.as_deref(), backwards: true, limit };
+    let entries = read.scan(table, &scan)?;
+    Ok(entries.into_iter().filter_map(|(key, bytes)| Some(Row { id: *key.last_chunk()?, bytes })).collect())
+}
+
+/// The index keeps live and ended leases apart; a page has both, and a lease that ends between two pages is neither missed
+/// nor shown twice, since the cursor is nothing but an id.
+fn newest_below(
     read: &dyn Read,
     query: &LeaseQuery,
     task: TaskId,
-    keep: impl Fn(&Lease) -> bool,
-) -> Result<Walked<Lease>, Refusal> {
-    let prefix = below_prefix(&query.tenant, task, query.active.then_some(false));
-    let cursor = match query.before {
-        None => None,
-        Some(id) => load::lease(read, &query.tenant, id)?.map(|lease| {
-            let what = crate::record::Below::Lease(id);
-            crate::record::below_key(&query.tenant, task, lease.end().is_some(), what)
-        }),
-    };
-    let walk = Walk { table: Table::Below, prefix: &prefix, limit: query.limit };
-    let fetch = |key: &[u8], _: &[u8]| match parse_below(key) {
-        Some(crate::record::Below::Lease(id)) => load::lease(read, &query.tenant, id),
-        _ => Ok(None),
-    };
-    walk.newest_first(read, cursor, fetch, keep)
-}
-
-fn id_of(key: &[u8]) -> Option<[u8; 16]> {
-    key.last_chunk::<16>().copied()
-}
-
-/// Items, the key to go on from if there may be more, and how many could not be read.
-type Walked<T> = (Vec<T>, Option<Vec<u8>>, usize);
-
-struct Walk<'a> {
-    table: Table,
-    prefix: &'a [u8],
+    before: Option<IdBytes>,
     limit: usize,
+) -> Result<Vec<Row>, Refusal> {
+    let half =
+        |ended| newest(read, Table::Below, &leases_below_prefix(&query.tenant, task, ended), before, limit);
+    let mut rows = half(false)?;
+    if !query.active {
+        rows.extend(half(true)?);
+        rows.sort_unstable_by_key(|row| Reverse(row.id));
+        rows.truncate(limit);
+    }
+    Ok(rows)
 }
 
-impl Walk<'_> {
-    fn newest_first<T: DeserializeOwned>(
-        &self,
-        read: &dyn Read,
-        mut cursor: Option<Vec<u8>>,
-        fetch: impl Fn(&[u8], &[u8]) -> Result<Option<T>, Refusal>,
-        keep: impl Fn(&T) -> bool,
-    ) -> Result<Walked<T>, Refusal> {
-        let wanted = if self.limit == 0 { DEFAULT_PAGE } else { self.limit.min(MAX_PAGE) };
-        let (mut items, mut unreadable, mut looked_at) = (Vec::new(), 0, 0);
-        loop {
-            let limit = wanted.clamp(64, 512);
-            let scan = Scan { prefix: self.prefix, from: cursor.as_deref(), backwards: true, limit };
-            let entries = read.scan(self.table, &scan)?;
-            let full = entries.len() == limit;
-            for (key, bytes) in entries {
-                looked_at += 1;
-                match fetch(&key, &bytes) {
-                    Ok(Some(item)) if keep(&item) => items.push(item),
-                    Ok(_) => {}
-                    Err(refusal) if refusal.reason() == Reason::StoreCorrupt => unreadable += 1,
-                    Err(refusal) => return Err(refusal),
-                }
-                if items.len() == wanted || looked_at == MAX_LOOKED_AT {
-                    return Ok((items, Some(key), unreadable));
-                }
-                cursor = Some(key);
+/// Fills a page with what `keep` wants, reading as many rows as that takes, within a bound.
+fn newest_first<T>(
+    limit: usize,
+    mut before: Option<IdBytes>,
+    rows: impl Fn(Option<IdBytes>, usize) -> Result<Vec<Row>, Refusal>,
+    fetch: impl Fn(&Row) -> Result<Option<T>, Refusal>,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<T, IdBytes>, Refusal> {
+    let wanted = if limit == 0 { DEFAULT_PAGE } else { limit.min(MAX_PAGE) };
+    let at_once = wanted.clamp(64, 512);
+    let mut page = Page { items: Vec::new(), next: None, unreadable: 0 };
+    let mut looked_at = 0;
+    loop {
+        let found = rows(before, at_once)?;
+        let last = found.len() < at_once;
+        for row in found {
+            if page.items.len() == wanted || looked_at == MAX_LOOKED_AT {
+                page.next = before;
+                return Ok(page);
             }
-            if !full {
-                return Ok((items, None, unreadable));
+            looked_at += 1;
+            before = Some(row.id);
+            match fetch(&row) {
+                Ok(item) => page.items.extend(item.filter(&keep)),
+                Err(refusal) if refusal.reason() == Reason::StoreCorrupt => page.unreadable += 1,
+                Err(refusal) => return Err(refusal),
             }
+        }
+        if last {
+            return Ok(page);
         }
     }
 }

@@ -97,10 +97,16 @@ pub(crate) fn deny_key(tenant: &TenantId, epoch: Epoch) -> Vec<u8> {
 }
 
 pub(crate) fn hold_key(hold: &HoldKey) -> Vec<u8> {
-    let mut key = tenant_prefix(&hold.tenant);
-    push(&mut key, hold.agent.as_str());
-    key.extend_from_slice(hold.task.as_bytes());
+    let mut key = hold_prefix(&hold.tenant, &hold.agent, hold.task);
     push(&mut key, hold.resource.as_str());
+    key
+}
+
+/// All holds of a task.
+pub(crate) fn hold_prefix(tenant: &TenantId, agent: &AgentId, task: TaskId) -> Vec<u8> {
+    let mut key = tenant_prefix(tenant);
+    push(&mut key, agent.as_str());
+    key.extend_from_slice(task.as_bytes());
     key
 }
 
@@ -118,17 +124,28 @@ pub(crate) enum Below {
     Lease(LeaseId),
 }
 
-pub(crate) fn below_prefix(tenant: &TenantId, task: TaskId, ended: Option<bool>) -> Vec<u8> {
+const CHILD_BELOW: u8 = 0;
+const LEASE_BELOW: u8 = 1;
+
+/// What is live, or what has ended, under a task.
+pub(crate) fn below_prefix(tenant: &TenantId, task: TaskId, ended: bool) -> Vec<u8> {
     let mut key = task_key(tenant, task);
-    key.extend(ended.map(u8::from));
+    key.push(u8::from(ended));
+    key
+}
+
+/// The leases among that.
+pub(crate) fn leases_below_prefix(tenant: &TenantId, task: TaskId, ended: bool) -> Vec<u8> {
+    let mut key = below_prefix(tenant, task, ended);
+    key.push(LEASE_BELOW);
     key
 }
 
 pub(crate) fn below_key(tenant: &TenantId, task: TaskId, ended: bool, what: Below) -> Vec<u8> {
-    let mut key = below_prefix(tenant, task, Some(ended));
+    let mut key = below_prefix(tenant, task, ended);
     let (kind, id) = match &what {
-        Below::Child(id) => (0, id.as_bytes()),
-        Below::Lease(id) => (1, id.as_bytes()),
+        Below::Child(id) => (CHILD_BELOW, id.as_bytes()),
+        Below::Lease(id) => (LEASE_BELOW, id.as_bytes()),
     };
     key.push(kind);
     key.extend_from_slice(id);
@@ -137,9 +154,9 @@ pub(crate) fn below_key(tenant: &TenantId, task: TaskId, ended: bool, what: Belo
 
 pub(crate) fn parse_below(key: &[u8]) -> Option<Below> {
     let (rest, id) = key.split_last_chunk::<16>()?;
-    match rest.last()? {
-        0 => Some(Below::Child(TaskId::from_bytes(*id))),
-        1 => Some(Below::Lease(LeaseId::from_bytes(*id))),
+    match *rest.last()? {
+        CHILD_BELOW => Some(Below::Child(TaskId::from_bytes(*id))),
+        LEASE_BELOW => Some(Below::Lease(LeaseId::from_bytes(*id))),
         _ => None,
     }
 }

@@ -5,10 +5,10 @@ use crate::{
     load::count,
     record::{
         Below, HISTORY_KEY, Header, PLAIN, POLICY_KEY, below_key, deny_header, deny_key, due_key, encode,
-        epoch_key, header, hold_key, lease_header, lease_key, request_key, running_key, task_header,
-        task_key,
+        epoch_key, header, hold_key, hold_prefix, lease_header, lease_key, request_key, running_key,
+        task_header, task_key,
     },
-    tables::{Table, Write},
+    tables::{Scan, Table, Write},
 };
 use taskpass_lease::{Effects, HoldChange, Lease, Limits, RequestKey, Task};
 use taskpass_types::{DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
@@ -97,7 +97,19 @@ fn forget_task(write: &mut dyn Write, tenant: &TenantId, id: TaskId) -> Result<(
     if let Some(parent) = task.parent() {
         move_below(write, tenant, parent, old, None, Below::Child(id))?;
     }
+    if let Some(agent) = task.agent() {
+        forget_holds(write, &hold_prefix(tenant, agent, id))?;
+    }
     forget_request(write, task.tenant, task.agents.last().cloned(), task.request)
+}
+
+/// A hold is about one task and goes with it; there are no more than the task has resources.
+fn forget_holds(write: &mut dyn Write, prefix: &[u8]) -> Result<(), Refusal> {
+    let all = Scan { prefix, from: None, backwards: false, limit: usize::MAX };
+    for (key, _) in write.scan(Table::Holds, &all)? {
+        write.remove(Table::Holds, &key)?;
+    }
+    Ok(())
 }
 
 fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result<(), Refusal> {
