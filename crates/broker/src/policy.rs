@@ -143,25 +143,43 @@ impl Broker {
         Ok(decided)
     }
 
+    /// Makes the store fence by the policies that this broker began with. Nothing is issued before.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub async fn begin(&self) -> Result<(), Refusal> {
+        self.fence(&self.parts().policies.current()).await
+    }
+
     /// Puts a valid set of policies in force: first durably in the store, where every plan is fenced by it, then here.
     ///
     /// # Errors
     /// When the store cannot write; the policies before stay in force.
     pub async fn adopt_policies(&self, policies: Policies) -> Result<(), Refusal> {
-        let (now, revision) = (self.now(), policies.revision().clone());
-        let actor = || Actor::Broker("policies");
-        let tenant = TenantId::default();
-        let count = u64::try_from(policies.len()).unwrap_or(u64::MAX);
-        let event = |event: Event| event.policy_revision(&revision).count(count);
-        self.note(event(Event::intent(&tenant, Action::PolicyLoad, actor())));
-        let set = self.parts().store.apply(Change::SetPolicyRevision(revision.clone()), now).await;
-        if let Err(refusal) = set {
-            self.note(event(Event::outcome(&tenant, Action::PolicyLoad, actor())).refusal(&refusal));
-            return Err(refusal);
-        }
-        self.parts().policies.swap(policies, now);
-        self.note(event(Event::outcome(&tenant, Action::PolicyLoad, actor())));
+        self.fence(&policies).await?;
+        self.parts().policies.swap(policies, self.now());
         Ok(())
+    }
+
+    async fn fence(&self, policies: &Policies) -> Result<(), Refusal> {
+        let tenant = TenantId::default();
+        let revision = policies.revision();
+        let count = u64::try_from(policies.len()).unwrap_or(u64::MAX);
+        let actor = || Actor::Broker("policies");
+        let describe = |event: Event| event.policy_revision(revision).count(count);
+        self.note(describe(Event::intent(&tenant, Action::PolicyLoad, actor())));
+        let set = self.parts().store.apply(Change::SetPolicyRevision(revision.clone()), self.now()).await;
+        let outcome = describe(Event::outcome(&tenant, Action::PolicyLoad, actor()));
+        match set {
+            Ok(_) => {
+                self.note(outcome);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.note(outcome.refusal(&refusal));
+                Err(refusal)
+            }
+        }
     }
 
     /// Keeps an invalid set of policies out, and says so to operators.

@@ -1,0 +1,157 @@
+//! The composition root: the only place that names adapters and puts a broker together.
+//!
+//! Order matters twice. Up: what could be lost is opened before anything is served. Down: stop accepting, let calls end,
+//! stop the reconcilers, close the store and the audit log last.
+
+mod parts;
+mod reload;
+
+pub use parts::StartError;
+
+use crate::config::Config;
+use parts::Adapters;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use taskpass_api::{Api, ApiLimits, HttpFace};
+use taskpass_audit::{Action, Actor, Event, Recorder};
+use taskpass_broker::{Broker, PolicyFiles, Reconcilers};
+use taskpass_net::{
+    Acceptor, ClientAuth, Drain, Drained, Protocol, ServerCertificate, Tls, UnixSocket, listen_tcp,
+};
+use taskpass_types::{Clock, SystemClock, TenantId};
+use tokio::net::TcpListener;
+
+/// How long calls may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A broker that serves.
+pub struct Server {
+    broker: Broker,
+    audit: Arc<taskpass_audit::AuditLog>,
+    drain: Drain,
+    reconcilers: Reconcilers,
+    reloading: reload::Reloading,
+    /// Where it is reached.
+    pub addresses: Addresses,
+}
+
+/// Where a server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// gRPC over mTLS.
+    pub api: Option<SocketAddr>,
+    /// What anyone may read.
+    pub http: SocketAddr,
+}
+
+impl Server {
+    /// Opens everything, binds everything, serves.
+    ///
+    /// # Errors
+    /// What could not be opened or bound, and why; nothing is left running.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let adapters = Adapters::open(config, &clock)?;
+        let (audit, attestors, bundles) =
+            (adapters.audit.clone(), adapters.attestors.clone(), adapters.bundles.clone());
+        let broker = Broker::new(adapters.into_parts(config, clock.clone())?);
+        broker.begin().await?;
+        let drain = Drain::new();
+        let api =
+            Api { broker: broker.clone(), audit: audit.clone(), clock: clock.clone(), drain: drain.clone() };
+        let acceptor = Acceptor::new(attestors, clock, config.connections.clone(), drain.clone());
+
+        let certificate = server_certificate(config)?;
+        let addresses = listen(config, &api, &acceptor, certificate.as_ref()).await?;
+        audit.note(Event::outcome(&TenantId::default(), Action::BrokerStart, Actor::Broker("serve")));
+        let policy_files = PolicyFiles { dir: config.policy.dir.clone(), poll: config.policy.poll };
+        Ok(Self {
+            reconcilers: Reconcilers::start(&broker, Some(policy_files)),
+            reloading: reload::Reloading::start(config, bundles, certificate),
+            broker,
+            audit,
+            drain,
+            addresses,
+        })
+    }
+
+    /// Stops accepting, lets what is under way end, closes everything.
+    pub async fn stop(self) {
+        if let Drained::Killed(left) = self.drain.finish(DRAIN).await {
+            tracing::warn!(left, "connections were still open at the end of the drain, and were cut");
+        }
+        self.broker.drained().await;
+        self.reloading.stop().await;
+        self.reconcilers.stop().await;
+        // The last entry has to be durable before the process ends; if it cannot be, the log says why.
+        let stopped = Event::outcome(&TenantId::default(), Action::BrokerStop, Actor::Broker("serve"));
+        if let Err(refusal) = self.audit.record(stopped).await {
+            tracing::warn!(?refusal, "the stop could not be written down");
+        }
+    }
+}
+
+fn server_certificate(config: &Config) -> Result<Option<Arc<ServerCertificate>>, StartError> {
+    let files = config.tls.as_ref();
+    Ok(files.map(|files| ServerCertificate::from_pem_files(&files.certificate, &files.key)).transpose()?)
+}
+
+/// Binds all listeners before any of them serves.
+async fn listen(
+    config: &Config,
+    api: &Api,
+    acceptor: &Acceptor,
+    certificate: Option<&Arc<ServerCertificate>>,
+) -> Result<Addresses, StartError> {
+    let bind = |what: &'static str, address: SocketAddr| {
+        listen_tcp(address).map_err(|error| StartError::Bind { what, address, error })
+    };
+    let socket = UnixSocket::bind(&config.listen.socket, config.listen.socket_mode.into())?;
+    let http = bind("http", config.listen.http)?;
+    let tls = match (config.listen.api, certificate) {
+        (Some(address), Some(certificate)) => {
+            let tls = Tls::new(certificate.clone(), ClientAuth::Required, Protocol::Http2)?;
+            Some((bind("api", address)?, tls))
+        }
+        _ => None,
+    };
+    let addresses = Addresses {
+        socket: socket.path().to_owned(),
+        api: tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+        http: http.local_addr().map_err(|error| StartError::Bind {
+            what: "http",
+            address: config.listen.http,
+            error,
+        })?,
+    };
+    let limits = ApiLimits::default();
+    let routes = taskpass_api::routes(api, &limits).await.map_err(StartError::Reflection)?;
+    if let Some((listener, tls)) = tls {
+        let (api, routes, limits) = (api.clone(), routes.clone(), limits.clone());
+        let incoming = acceptor.tls(listener, tls);
+        serve(&api.clone(), "api", async move { taskpass_api::serve(&api, routes, &limits, incoming).await });
+    }
+    let (local, incoming) = (api.clone(), acceptor.unix(socket));
+    serve(api, "socket", async move { taskpass_api::serve(&local, routes, &limits, incoming).await });
+    serve_http(api, http);
+    Ok(addresses)
+}
+
+fn serve<E: std::fmt::Display>(
+    api: &Api,
+    what: &'static str,
+    serving: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    api.drain.tasks().spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, what, "a listener failed");
+        }
+    });
+}
+
+fn serve_http(api: &Api, listener: TcpListener) {
+    let router = HttpFace::new(api.clone(), crate::metrics::render()).router();
+    let stopping = api.drain.stopping();
+    serve(api, "http", async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await });
+}

@@ -1,0 +1,156 @@
+//! Opens every adapter that the configuration names.
+
+use crate::config::{Config, Seal};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use taskpass_attest::{
+    Attestor, Attestors,
+    spiffe::{BundleError, BundleFile, BundleFiles, X509Attestor},
+    unix::UnixAttestor,
+};
+use taskpass_audit::{AuditError, AuditLog};
+use taskpass_broker::{
+    Parts, PolicyKeeper, Registration, Registry, RegistryError, ResourceEntry, Role, Settings,
+};
+use taskpass_crypto::{KeyError, KeyRing, SealKey};
+use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
+use taskpass_net::{SocketError, TlsError};
+use taskpass_policy::{Policies, PolicyError};
+use taskpass_store::{Embedded, Store};
+use taskpass_store_redb::{OpenError, RedbBackend};
+use taskpass_types::{Clock, Refusal, Ttl, TtlError};
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant says itself what it is")]
+pub enum StartError {
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("cannot listen on `{address}` for {what}: {error}")]
+    Bind { what: &'static str, address: SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Bundles(#[from] BundleError),
+    #[error("`{path}` cannot be made: {error}")]
+    Directory { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("the seal key is not set: {0}")]
+    NoSeal(String),
+    #[error(transparent)]
+    Policies(#[from] PolicyError),
+    #[error("the API's description cannot be served: {0}")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the store cannot be written: {0}")]
+    StoreUnavailable(#[from] Refusal),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Ttl(#[from] TtlError),
+}
+
+/// Everything that was opened.
+pub(super) struct Adapters {
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) attestors: Arc<dyn Attestor>,
+    pub(super) bundles: Arc<BundleFiles>,
+    store: Arc<dyn Store>,
+    keys: Arc<KeyRing>,
+    policies: Policies,
+}
+
+impl Adapters {
+    /// Opens what must not be lost first, so that a broker that cannot keep its word does not begin.
+    pub(super) fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+        private_directory(&config.data.dir)?;
+        let audit = Arc::new(AuditLog::open(&config.data.audit(), clock.clone())?);
+        let store = RedbBackend::open(config.data.store(), config.limits.clone())?;
+        let seal = seal(&config.keys.seal)?;
+        let policy = config.keys.policy(config.trust_domain.clone());
+        let keys = KeyRing::open(&config.data.keys(), &seal, &**clock, policy)?;
+        let bundles = BundleFiles::load(config.bundles.iter().cloned().map(BundleFile::from))?;
+        let attestors: Vec<Arc<dyn Attestor>> =
+            vec![Arc::new(X509Attestor::new(bundles.bundles())), Arc::new(UnixAttestor::new())];
+        Ok(Self {
+            audit,
+            attestors: Arc::new(Attestors::new(attestors)),
+            bundles: Arc::new(bundles),
+            store: Arc::new(Embedded::new(store)),
+            keys: Arc::new(keys),
+            policies: Policies::load_dir(&config.policy.dir)?,
+        })
+    }
+
+    pub(super) fn into_parts(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Parts, StartError> {
+        let issuers: Vec<Arc<dyn Issuer>> = vec![
+            Arc::new(JwtIssuer::new(self.keys.clone(), config.issuer.as_str().to_owned())),
+            Arc::new(X509Issuer::new(self.keys.clone())),
+        ];
+        Ok(Parts {
+            store: self.store,
+            audit: self.audit,
+            issuers,
+            keys: self.keys,
+            policies: Arc::new(PolicyKeeper::new(self.policies, clock.now())),
+            registry: Arc::new(registry(config)?),
+            clock,
+            settings: Settings {
+                trust_domain: config.trust_domain.clone(),
+                issuer: config.issuer.as_str().to_owned(),
+                jwt_ttl: Ttl::from_duration(config.defaults.jwt_ttl)?,
+                x509_ttl: Ttl::from_duration(config.defaults.x509_ttl)?,
+                task_ttl: Ttl::from_duration(config.defaults.task_ttl)?,
+            },
+        })
+    }
+}
+
+fn private_directory(path: &PathBuf) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| StartError::Directory { path: path.clone(), error })
+}
+
+fn seal(seal: &Seal) -> Result<SealKey, StartError> {
+    let variable = |name: &str| {
+        std::env::var(name)
+            .map_err(|error| StartError::NoSeal(format!("environment variable `{name}`: {error}")))
+    };
+    Ok(match seal {
+        Seal::Credential(name) => {
+            SealKey::from_credentials_dir(variable("CREDENTIALS_DIRECTORY")?.as_ref(), name)?
+        }
+        Seal::Env(name) => SealKey::from_env_value(&variable(name)?)?,
+        Seal::File(path) => SealKey::from_file(path)?,
+    })
+}
+
+fn registry(config: &Config) -> Result<Registry, StartError> {
+    let agents = config.agents.iter().cloned().map(|agent| Registration {
+        tenant: config.tenant.clone(),
+        id: agent.id,
+        owner: agent.owner,
+        selectors: agent.selectors.into_set(),
+        labels: agent.labels,
+        groups: agent.groups,
+    });
+    let roles = [
+        (Role::Operator, &config.operators),
+        (Role::Orchestrator, &config.orchestrators),
+        (Role::Verifier, &config.verifiers),
+    ];
+    let roles = roles.into_iter().flat_map(|(role, entries)| {
+        entries.iter().cloned().map(move |entry| (role, entry.name, entry.selectors.into_set()))
+    });
+    let resources = config.resources.iter().cloned().map(|resource| ResourceEntry {
+        name: resource.name,
+        labels: resource.labels,
+        environment: resource.environment,
+        sensitivity: resource.sensitivity,
+    });
+    Ok(Registry::new(config.tenant.clone(), agents.collect(), roles.collect(), resources.collect())?)
+}
