@@ -1,1 +1,44 @@
-//! placeholder
+//! For resource servers: checks Taskpass credentials in the server's own process, and knows within milliseconds what
+//! was ended.
+//!
+//! ```no_run
+//! # use taskpass_verify::Verifier;
+//! # async fn demo(channel: tonic::transport::Channel, routes: axum::Router)
+//! # -> Result<axum::Router, Box<dyn std::error::Error>> {
+//! let verifier = Verifier::builder(channel).audience("billing-api").start()?;
+//! verifier.ready().await;
+//! let routes = routes.layer(verifier.layer().require("invoice:read")?);
+//! # Ok(routes)
+//! # }
+//! ```
+//!
+//! - [`Verifier`] checks tokens and client certificates offline, against the keys and the deny set that the broker
+//!   streams to it; [`Granted`] is what it accepted, [`Rejected`] why it did not.
+//! - [`layer`] puts it in front of an axum or tonic service.
+//! - [`feed`] and [`denies`] are the protocol without I/O, for servers with a transport of their own.
+//!
+//! Invariants: what was acknowledged as ended is refused as soon as the feed says so, and everything is refused when
+//! the broker was not heard for `max_stale`, before the first snapshot, and after a message that was not understood
+//! (I7). Nothing panics on input. Memory is bounded.
+
+mod builder;
+mod clock;
+pub mod denies;
+pub mod feed;
+mod follow;
+mod granted;
+mod keys;
+#[cfg(feature = "tower")]
+pub mod layer;
+mod rejected;
+mod shared;
+mod verifier;
+pub mod wire;
+
+pub use builder::{StartError, VerifierBuilder};
+pub use granted::Granted;
+pub use keys::Keys;
+#[cfg(feature = "tower")]
+pub use layer::{PeerCertificates, VerifyLayer};
+pub use rejected::Rejected;
+pub use verifier::Verifier;

@@ -1,0 +1,85 @@
+//! How a verifier is set up.
+
+use crate::{Verifier, clock::Stopwatch};
+use std::{sync::Arc, time::Duration};
+use taskpass_types::{Clock, ParseNameError, ResourceName, SystemClock, TenantId};
+use tonic::transport::Channel;
+
+const MAX_STALE: Duration = Duration::from_secs(5);
+/// Some 200 MB.
+const MAX_RECORDS: usize = 1_000_000;
+
+/// Why a verifier does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The audience or the tenant is no name.
+    #[error(transparent)]
+    Name(#[from] ParseNameError),
+    /// Without an audience, a token for any resource would be accepted.
+    #[error("the verifier has no audience: say for which resource it checks")]
+    NoAudience,
+}
+
+/// Sets up a [`Verifier`]; made by [`Verifier::builder`].
+#[must_use = "nothing happens before `start`"]
+pub struct VerifierBuilder {
+    pub(crate) channel: Channel,
+    audience: Option<String>,
+    tenant: Option<String>,
+    pub(crate) max_stale: Duration,
+    pub(crate) max_records: usize,
+    pub(crate) clocks: (Arc<dyn Clock>, Arc<dyn Clock>),
+}
+
+impl VerifierBuilder {
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            audience: None,
+            tenant: None,
+            max_stale: MAX_STALE,
+            max_records: MAX_RECORDS,
+            clocks: (Arc::new(SystemClock::default()), Arc::new(Stopwatch::default())),
+        }
+    }
+
+    /// The resource that is guarded: the one `aud` of tokens, the one resource of certificates. Required.
+    pub fn audience(mut self, resource: impl Into<String>) -> Self {
+        self.audience = Some(resource.into());
+        self
+    }
+
+    /// The tenant whose credentials are taken; `default` when not said. The feed must be the same tenant's.
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// How long the broker may be silent before everything is refused; 5 s when not said.
+    pub fn max_stale(mut self, limit: Duration) -> Self {
+        self.max_stale = limit;
+        self
+    }
+
+    /// How many deny records are held at most; 1,000,000 when not said. A feed with more is not followed, so that
+    /// everything is refused rather than something forgotten.
+    pub fn max_records(mut self, limit: usize) -> Self {
+        self.max_records = limit;
+        self
+    }
+
+    /// One clock for expiry and for staleness, for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clocks = (Arc::clone(&clock), clock);
+        self
+    }
+
+    /// Begins to follow the feed. Everything is refused until the first snapshot; see [`Verifier::ready`]. Must be
+    /// called in a Tokio runtime.
+    pub fn start(mut self) -> Result<Verifier, StartError> {
+        let audience = ResourceName::new(self.audience.take().ok_or(StartError::NoAudience)?)?;
+        let tenant = self.tenant.take().map(TenantId::new).transpose()?.unwrap_or_default();
+        Ok(Verifier::start(self, audience, tenant))
+    }
+}

@@ -1,0 +1,30 @@
+//! A clock for staleness: it goes on while the machine sleeps, and nobody can set it.
+
+use taskpass_types::{Clock, Timestamp};
+
+/// Time since the machine started, suspension included (Linux `CLOCK_BOOTTIME`). Elsewhere the wall clock's high-water
+/// mark stands in: it goes on during suspension too, but a step forward looks like silence, which fails closed.
+#[derive(Debug, Default)]
+pub(crate) struct Stopwatch {
+    #[cfg(not(target_os = "linux"))]
+    wall: taskpass_types::SystemClock,
+}
+
+impl Clock for Stopwatch {
+    #[cfg(target_os = "linux")]
+    fn now(&self) -> Timestamp {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let millis = |time: rustix::time::Timespec| {
+            u64::try_from(time.tv_sec)
+                .ok()?
+                .checked_mul(1000)?
+                .checked_add(u64::try_from(time.tv_nsec).ok()? / 1_000_000)
+        };
+        Timestamp::from_millis(millis(time).unwrap_or(u64::MAX))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn now(&self) -> Timestamp {
+        self.wall.now()
+    }
+}
