@@ -1,6 +1,6 @@
 //! The set of what is denied, and the question whether a grant is.
 //!
-//! Invariants: a record stays until nothing under it can be accepted any more ([`Denies::forget`]), never less; a
+//! Invariants: a record stays until nothing under it can be accepted any more (see [`Denies::extend`]), never less; a
 //! question costs the length of the task path, not the number of records; memory is bounded.
 
 use std::{
@@ -96,16 +96,17 @@ impl Denies {
         Some(record(DenySubject::KeyGeneration(*up_to), *ended))
     }
 
-    /// Adds records in the order of their epochs, or none of them when there would be more than `max`.
-    pub fn extend(
-        &mut self,
-        records: impl ExactSizeIterator<Item = Record>,
-        max: usize,
-    ) -> Result<(), TooMany> {
-        if self.schedule.len().saturating_add(records.len()) > max {
+    /// Forgets what ended by `horizon`, and adds the records that did not, in the order of their epochs; or does
+    /// nothing when there would be more than `max`.
+    ///
+    /// `horizon` is the caller's clock less its leeway: what a verifier still accepts, it must still be able to refuse.
+    pub fn extend(&mut self, records: Vec<Record>, horizon: Timestamp, max: usize) -> Result<(), TooMany> {
+        self.forget(horizon);
+        let new = records.iter().filter(|record| record.until > horizon).count();
+        if self.schedule.len().saturating_add(new) > max {
             return Err(TooMany(max));
         }
-        records.for_each(|record| self.add(record));
+        records.into_iter().filter(|record| record.until > horizon).for_each(|record| self.add(record));
         Ok(())
     }
 
@@ -131,11 +132,9 @@ impl Denies {
         }
     }
 
-    /// Forgets the records whose `until` is not after `now`. The caller takes its leeway off `now` first: what a
-    /// verifier still accepts, it must still be able to refuse.
-    pub fn forget(&mut self, now: Timestamp) {
+    fn forget(&mut self, horizon: Timestamp) {
         while let Some(Reverse((until, _))) = self.schedule.peek()
-            && *until <= now
+            && *until <= horizon
         {
             let Some(Reverse((until, subject))) = self.schedule.pop() else { return };
             if self.get(&subject).is_some_and(|ended| ended.until <= until) {

@@ -93,8 +93,7 @@ impl Feed {
         }
         // Built and dropped outside the lock: those who ask wait for a swap only.
         let mut denies = Denies::default();
-        let records: Vec<_> = message.records.into_iter().filter(|record| record.until > horizon).collect();
-        denies.extend(records.into_iter(), self.max_records)?;
+        denies.extend(message.records, horizon, self.max_records)?;
         let old = mem::replace(&mut *self.denies.write(), denies);
         drop(old);
         self.held = Some(Position { history: message.history, epoch: message.epoch });
@@ -109,9 +108,7 @@ impl Feed {
             }
             return Err(Resync::Gap { after: message.after, held: held.epoch });
         }
-        let mut denies = self.denies.write();
-        denies.forget(horizon);
-        denies.extend(message.records.into_iter(), self.max_records)?;
+        self.denies.write().extend(message.records, horizon, self.max_records)?;
         self.held = Some(Position { epoch: message.epoch, ..held });
         Ok(true)
     }

@@ -1,0 +1,224 @@
+//! The feed as a state machine: however a history is cut into messages, the same is denied; whatever is lost, doubled or
+//! swapped, the held epoch never says more than was applied.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+
+use proptest::{collection::vec, prelude::*};
+use std::slice::from_ref;
+use taskpass_types::{
+    AgentId, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, LeaseId, Owner, PolicyRevision,
+    ResourceName, TaskId, Timestamp,
+};
+use taskpass_verify::{
+    denies::{Denies, Record, TooMany},
+    feed::{Feed, Position, Resync},
+    wire::Message,
+};
+
+const HISTORY: HistoryId = HistoryId([1; 16]);
+const OTHER: HistoryId = HistoryId([2; 16]);
+const NEVER: Timestamp = Timestamp::from_millis(0);
+
+fn subject() -> impl Strategy<Value = DenySubject> {
+    // Few of each kind, so that subjects come up more than once.
+    (0..8_u8, 0..4_u8).prop_map(|(kind, number)| match kind {
+        0 => DenySubject::Agent(AgentId::new(format!("ci/bot-{number}")).unwrap()),
+        1 => DenySubject::KeyGeneration(KeyGeneration(number.into())),
+        2 => DenySubject::Lease(LeaseId::from_bytes([number; 16])),
+        3 => DenySubject::Owner(Owner::new(format!("maya-{number}@acme.test")).unwrap()),
+        4 => DenySubject::PolicyRevision(PolicyRevision::new(format!("r{number}")).unwrap()),
+        5 => DenySubject::Resource(ResourceName::new(format!("api-{number}")).unwrap()),
+        6 => DenySubject::Task(TaskId::from_bytes([number; 16])),
+        _ => DenySubject::Tenant,
+    })
+}
+
+/// Records with epochs from 1 on, without gaps.
+fn history() -> impl Strategy<Value = Vec<Record>> {
+    vec((subject(), 1..50_u64), 0..40).prop_map(|entries| {
+        let record = |(i, (subject, until)): (usize, (DenySubject, u64))| Record {
+            epoch: Epoch(i as u64 + 1),
+            subject,
+            reason: Some(EndReason::Killed),
+            at: Timestamp::from_secs(i as u64),
+            until: Timestamp::from_secs(until),
+        };
+        entries.into_iter().enumerate().map(record).collect()
+    })
+}
+
+fn snapshot(records: &[Record]) -> Message {
+    let epoch = records.last().map_or(Epoch(0), |record| record.epoch);
+    Message {
+        history: HISTORY,
+        after: Epoch(0),
+        epoch,
+        snapshot: true,
+        records: records.to_vec(),
+        sent_at: NEVER,
+        keys: None,
+    }
+}
+
+fn delta(after: u64, records: &[Record]) -> Message {
+    let epoch = records.last().map_or(Epoch(after), |record| record.epoch);
+    Message { after: Epoch(after), epoch, snapshot: false, ..snapshot(records) }
+}
+
+/// A snapshot of the first records, then the rest in pieces.
+fn split(records: &[Record], cuts: &[usize]) -> Vec<Message> {
+    let mut ends: Vec<_> = cuts.iter().map(|cut| cut % (records.len() + 1)).chain([records.len()]).collect();
+    ends.sort_unstable();
+    let mut start = ends[0];
+    let mut messages = vec![snapshot(&records[..start])];
+    for end in ends {
+        messages.push(delta(start as u64, &records[start..end]));
+        start = end;
+    }
+    messages
+}
+
+fn set(feed: &Feed) -> Vec<Record> {
+    feed.denies().read().records()
+}
+
+fn fed(messages: impl IntoIterator<Item = Message>, horizon: Timestamp) -> Feed {
+    let mut feed = Feed::new(1000);
+    for message in messages {
+        feed.apply(message, horizon).unwrap();
+    }
+    feed
+}
+
+proptest! {
+    #[test]
+    fn any_split_is_one_snapshot(records in history(), cuts in vec(0..100_usize, 1..6), horizon in 0..60_u64) {
+        let horizon = Timestamp::from_secs(horizon);
+        let whole = fed([snapshot(&records)], horizon);
+        // The last heartbeat forgets what the last records brought in already ended.
+        let last = delta(records.len() as u64, &[]);
+        let pieces = fed(split(&records, &cuts).into_iter().chain([last]), horizon);
+        prop_assert_eq!(set(&whole), set(&pieces));
+        prop_assert_eq!(whole.position(), pieces.position());
+    }
+
+    #[test]
+    fn a_damaged_stream_never_claims_what_it_did_not_apply(
+        records in history(),
+        cuts in vec(0..100_usize, 1..8),
+        order in vec((0..10_usize, 0..8_u8), 0..20),
+    ) {
+        let messages = split(&records, &cuts);
+        let mut feed = Feed::new(1000);
+        for (pick, damage) in order {
+            let mut message = messages[pick % messages.len()].clone();
+            match damage {
+                0 if !message.snapshot => message.history = OTHER,
+                1 => message.records.push(lease(message.epoch.0 + 1)),
+                2 => message.records.reverse(),
+                _ => {}
+            }
+            let before = (feed.position(), set(&feed));
+            if feed.apply(message, NEVER).is_err() {
+                prop_assert_eq!(&before, &(feed.position(), set(&feed)), "a refused message left something");
+            }
+            let held = feed.position().map_or(0, |held| held.epoch.0 as usize);
+            let expected = fed([snapshot(&records[..held])], NEVER);
+            prop_assert_eq!(set(&feed), set(&expected), "epoch {} is held, but not all of it", held);
+            prop_assert!(before.0.is_none_or(|before| before.epoch.0 as usize <= held), "the held epoch went back");
+        }
+    }
+}
+
+fn record(epoch: u64, subject: DenySubject) -> Record {
+    let until = Timestamp::from_secs(60);
+    Record { epoch: Epoch(epoch), subject, reason: Some(EndReason::Completed), at: NEVER, until }
+}
+
+fn lease(epoch: u64) -> Record {
+    record(epoch, DenySubject::Lease(LeaseId::new()))
+}
+
+#[test]
+fn a_message_that_does_not_follow_changes_nothing() {
+    let (one, two) = (lease(1), lease(2));
+    let other = |message| Message { history: OTHER, ..message };
+    let gap = Resync::Gap { after: Epoch(3), held: Epoch(2) };
+    let cases = [
+        ("a gap", delta(3, &[lease(4)]), gap.clone()),
+        ("a heartbeat after a gap", delta(3, &[]), gap),
+        ("an overlap", delta(1, &[two.clone(), lease(3)]), Resync::Gap { after: Epoch(1), held: Epoch(2) }),
+        ("another history", other(delta(2, &[lease(3)])), Resync::History),
+        ("a heartbeat of another history", other(delta(2, &[])), Resync::History),
+        ("records out of order", delta(2, &[lease(4), lease(3)]), Resync::Order(Epoch(4))),
+        ("a record twice", delta(2, &[lease(3), lease(3)]), Resync::Order(Epoch(3))),
+        ("a record from before", delta(2, &[lease(2), lease(3)]), Resync::Order(Epoch(2))),
+        (
+            "a record from the future",
+            Message { epoch: Epoch(3), ..delta(2, &[lease(3), lease(4)]) },
+            Resync::Order(Epoch(4)),
+        ),
+        ("an end before its start", Message { epoch: Epoch(1), ..delta(2, &[]) }, Resync::Order(Epoch(1))),
+        (
+            "a snapshot from before",
+            snapshot(from_ref(&one)),
+            Resync::WentBack { snapshot: Epoch(1), held: Epoch(2) },
+        ),
+        ("too many", delta(2, &[lease(3), lease(4), lease(5)]), Resync::TooMany(TooMany(4))),
+    ];
+    for (what, message, expected) in cases {
+        let mut feed = Feed::new(4);
+        feed.apply(snapshot(&[one.clone(), two.clone()]), NEVER).unwrap();
+        let before = set(&feed);
+        assert_eq!(feed.apply(message, NEVER), Err(expected), "{what}");
+        assert_eq!(set(&feed), before, "{what}");
+        assert_eq!(feed.position(), Some(Position { history: HISTORY, epoch: Epoch(2) }), "{what}");
+    }
+}
+
+#[test]
+fn nothing_but_a_snapshot_begins() {
+    let mut feed = Feed::new(4);
+    assert_eq!(feed.apply(delta(0, &[lease(1)]), NEVER), Err(Resync::History));
+    assert_eq!(feed.position(), None);
+}
+
+#[test]
+fn repeats_are_harmless_and_no_news() {
+    let (one, two) = (lease(1), lease(2));
+    let mut feed = fed([snapshot(from_ref(&one)), delta(1, from_ref(&two))], NEVER);
+    assert_eq!(feed.apply(delta(1, from_ref(&two)), NEVER), Ok(false));
+    assert_eq!(feed.apply(delta(0, from_ref(&one)), NEVER), Ok(false));
+    assert_eq!(feed.apply(delta(2, &[]), NEVER), Ok(true), "a heartbeat at the held epoch is news");
+    assert_eq!(set(&feed).len(), 2);
+}
+
+#[test]
+fn another_history_replaces_everything() {
+    let mut feed = fed([snapshot(&[lease(1), lease(2)])], NEVER);
+    let new = lease(1);
+    feed.apply(Message { history: OTHER, ..snapshot(from_ref(&new)) }, NEVER).unwrap();
+    assert_eq!(set(&feed), [new]);
+    assert_eq!(feed.position(), Some(Position { history: OTHER, epoch: Epoch(1) }));
+}
+
+#[test]
+fn what_can_no_longer_be_accepted_is_forgotten_and_makes_room() {
+    let mut feed = Feed::new(2);
+    feed.apply(snapshot(&[lease(1), lease(2)]), NEVER).unwrap();
+    assert!(feed.apply(delta(2, &[lease(3)]), Timestamp::from_secs(59)).is_err());
+    let late = Record { until: Timestamp::from_secs(99), ..lease(3) };
+    feed.apply(delta(2, from_ref(&late)), Timestamp::from_secs(60)).unwrap();
+    assert_eq!(set(&feed), [late]);
+}
+
+#[test]
+fn an_end_that_was_put_off_is_kept() {
+    let mut denies = Denies::default();
+    let put_off = Record { until: Timestamp::from_secs(90), ..record(2, DenySubject::Tenant) };
+    denies.extend(vec![record(1, DenySubject::Tenant), put_off.clone()], NEVER, 9).unwrap();
+    denies.extend(vec![], Timestamp::from_secs(60), 9).unwrap();
+    assert_eq!(denies.records(), [put_off]);
+    denies.extend(vec![], Timestamp::from_secs(90), 9).unwrap();
+    assert!(denies.is_empty());
+}
