@@ -138,8 +138,28 @@ mod tests {
     use super::*;
     use std::process::{Child, Command, Stdio};
 
-    fn sleeper() -> Child {
-        Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap()
+    /// A process that does nothing; ended when dropped, so that a failed test leaves none behind.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap())
+        }
+
+        fn id(&self) -> u32 {
+            self.0.id()
+        }
+
+        fn end(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.end();
+        }
     }
 
     #[test]
@@ -160,14 +180,27 @@ mod tests {
 
     #[test]
     fn a_handle_dies_with_its_process() {
-        let mut child = sleeper();
+        let mut child = Sleeper::start();
         let process = Process::of_pid(child.id(), ticks_since_boot()).unwrap();
         assert!(process.is_alive());
         assert!(process.executable_name().is_ok());
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.end();
         assert!(!process.is_alive());
         assert!(process.executable().is_err(), "a reaped process has no executable");
+    }
+
+    /// A recycled pid: the number is another process's by now, which the kernel's handle on the first one gives away.
+    #[test]
+    fn a_recycled_pid_cannot_pose() {
+        let (mut first, second) = (Sleeper::start(), Sleeper::start());
+        let pidfd = || {
+            let pid = rustix::process::Pid::from_child(&first.0);
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+        };
+        let (before, after) = (pidfd(), pidfd());
+        assert!(Process::of_pidfd(first.id(), before).is_ok());
+        first.end();
+        assert!(Process::of_pidfd(second.id(), after).is_err());
     }
 
     #[test]
@@ -185,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_process_that_started_later_is_not_the_one_that_connected() {
-        let mut child = sleeper();
+        let child = Sleeper::start();
         let mut process = Process::of_pid(child.id(), ticks_since_boot()).unwrap();
         process.started += 1;
         assert!(!process.is_alive(), "another start time is another process");
@@ -195,7 +228,5 @@ mod tests {
             Process::of_pid(child.id(), started - 1).is_err(),
             "it started after the connection was accepted"
         );
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
