@@ -39,6 +39,9 @@ impl Default for ApiLimits {
 /// How often a silent connection is asked whether it lives, and how long it has to answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(10);
+/// When a connection is told to come again (GOAWAY), so that it is not cut in the middle of a call: before the acceptor's
+/// own limit of an hour. No grace is given on purpose: with one, tonic cuts instead of telling.
+const CONNECTION_AGE: Duration = Duration::from_secs(50 * 60);
 /// The largest header list of a request.
 const HEADERS: u32 = 16 * 1024;
 
@@ -90,6 +93,7 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
         .http2_max_header_list_size(HEADERS)
+        .max_connection_age(CONNECTION_AGE)
         .timeout(limits.call)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.drain.stopping())

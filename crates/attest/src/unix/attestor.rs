@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
 use taskpass_types::{Reason, Refusal, Timestamp};
 
-/// How long the identity of a local process holds before the process is looked at again: it may have ended, or run
-/// another program by now.
-pub const UNIX_IDENTITY_LIFE: Duration = Duration::from_secs(60);
+/// How long a credential may lean on one look at a local process. The process itself is looked at far more often: a
+/// connection's peer is attested anew every minute, and cut off when it has ended or runs another program.
+pub const UNIX_IDENTITY_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// Attests [`Evidence::Unix`]: selectors `unix:uid`, `unix:gid`, and `unix:path`, `unix:sha256` where the broker may
 /// read the executable. A fact that cannot be established yields no selector, so that nothing matches by its absence.

@@ -1,0 +1,63 @@
+//! `taskpass demo`: the promise, shown on real parts. A broker, an orchestrator, a resource server, and an agent in a
+//! process of its own; four ways for a task to end, and after each of them both credentials are refused.
+//!
+//! Nothing is acted: every line is printed because it happened, and one that does not happen makes the demo fail.
+
+mod agent;
+mod chapter;
+mod stage;
+mod stopwatch;
+
+pub use agent::{AgentArgs, act};
+
+use chapter::{Chapter, Refused};
+use stage::Stage;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+/// Runs all chapters and prints what happens; `false` when something that was promised did not happen.
+///
+/// # Errors
+/// When the parts cannot be started at all.
+pub async fn run(out: &mut dyn Write, dir: Option<&std::path::Path>) -> anyhow::Result<bool> {
+    let stage = Stage::set(dir).await?;
+    stage.introduce(out)?;
+    let mut results = Vec::new();
+    for chapter in Chapter::ALL {
+        out.flush()?;
+        let result = chapter.play(&stage, out).await;
+        if let Err(error) = &result {
+            writeln!(out, "   FAILED     {error:#}")?;
+        }
+        writeln!(out)?;
+        results.push((chapter, result));
+    }
+    let audit = stage.strike().await?;
+    summary(out, &results)?;
+    writeln!(out, "audit log      {audit}")?;
+    Ok(results.iter().all(|(_, result)| result.is_ok()))
+}
+
+fn summary(out: &mut dyn Write, results: &[(Chapter, anyhow::Result<Refused>)]) -> io::Result<()> {
+    writeln!(out, "{:<34}{:>14}{:>16}", "from the end of the task", "token", "certificate")?;
+    for (chapter, result) in results {
+        match result {
+            Ok(refused) => writeln!(
+                out,
+                "{:<34}{:>14}{:>16}",
+                chapter.title(),
+                millis(refused.token),
+                millis(refused.certificate)
+            )?,
+            Err(_) => writeln!(out, "{:<34}{:>14}", chapter.title(), "FAILED")?,
+        }
+    }
+    writeln!(out)
+}
+
+/// A span for people: milliseconds with one decimal.
+fn millis(span: Duration) -> String {
+    format!("{:.1} ms", span.as_secs_f64() * 1000.0)
+}

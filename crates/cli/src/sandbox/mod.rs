@@ -1,0 +1,127 @@
+//! Everything that `dev` and `demo` need, made in one directory: keys, certificates, policies, a configuration, and a
+//! resource server to call. Real parts on throw-away keys; nothing of it is for production.
+
+mod authority;
+mod http;
+mod invoices;
+
+pub use authority::Authority;
+pub use http::{Answer, Caller};
+pub use invoices::{Invoices, RESOURCE};
+
+use crate::config::Config;
+use anyhow::Context;
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+use taskpass_crypto::SealKey;
+
+/// The trust domain of everything in a sandbox.
+pub const TRUST_DOMAIN: &str = "dev.test";
+
+/// Where a sandbox listens; port 0 takes any free one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// gRPC over mTLS.
+    pub api: SocketAddr,
+    /// What anyone may read.
+    pub http: SocketAddr,
+}
+
+/// A directory with all that a broker needs.
+pub struct Sandbox {
+    dir: PathBuf,
+    /// Who signs the identities and the server certificates of the sandbox.
+    pub authority: Authority,
+}
+
+impl Sandbox {
+    /// Makes what is not there yet in `dir`, so that a named directory can be used again.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn make(dir: &Path) -> anyhow::Result<Self> {
+        let make_dir = |path: &Path| {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.with_context(|| format!("cannot make `{}`", path.display()))
+        };
+        make_dir(dir)?;
+        make_dir(&dir.join("policies"))?;
+        for (name, text) in taskpass_policy::demo::DEMO {
+            let path = dir.join("policies").join(name);
+            if !path.exists() {
+                fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+            }
+        }
+        if !dir.join("seal.key").exists() {
+            SealKey::generate_file(&dir.join("seal.key"))?;
+        }
+        // The sandbox's own authority lives as long as this process: identities are made anew at every start.
+        let authority = Authority::new(TRUST_DOMAIN)?;
+        fs::write(dir.join("bundle.pem"), authority.certificate_pem())?;
+        let server = authority.server()?;
+        write_private(&dir.join("server.pem"), &server.chain_pem)?;
+        write_private(&dir.join("server.key"), &server.key_pem)?;
+        Ok(Self { dir: dir.to_owned(), authority })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory with the policies in force.
+    pub fn policies(&self) -> PathBuf {
+        self.dir.join("policies")
+    }
+
+    /// The broker's configuration: the user who runs this is agent `dev/<name>` and operator on the socket; over TCP an
+    /// agent, an orchestrator and the resource server have identities of their own.
+    ///
+    /// # Errors
+    /// When the configuration does not load, which a test rules out.
+    pub fn config(&self, user: &str, ports: Ports) -> anyhow::Result<Config> {
+        let uid = fs::metadata(&self.dir)?.uid();
+        let text = format!(
+            r#"# Made by `taskpass dev`; changes are overwritten at the next start.
+trust_domain = "{TRUST_DOMAIN}"
+issuer = "http://localhost:{port}"
+listen = {{ socket = "api.sock", socket_mode = "0600", api = "{api}", http = "{http}" }}
+tls = {{ certificate = "server.pem", key = "server.key" }}
+data.dir = "data"
+keys.seal = {{ file = "seal.key" }}
+policy = {{ dir = "policies", poll = "50ms" }}
+
+bundles = [{{ trust_domain = "{TRUST_DOMAIN}", file = "bundle.pem" }}]
+agents = [
+  {{ id = "dev/{user}", owner = "{user}@{TRUST_DOMAIN}", selectors = ["unix:uid:{uid}"] }},
+  {{ id = "dev/invoice-bot", owner = "{user}@{TRUST_DOMAIN}", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/agent/invoice-bot"] }},
+]
+operators = [{{ name = "{user}", selectors = ["unix:uid:{uid}"] }}]
+orchestrators = [{{ name = "scheduler", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/orchestrator/scheduler"] }}]
+verifiers = [
+  {{ name = "{user}", selectors = ["unix:uid:{uid}"] }},
+  {{ name = "{RESOURCE}", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/resource/{RESOURCE}"] }},
+]
+resources = [{{ name = "{RESOURCE}", environment = "dev" }}]
+"#,
+            port = ports.http.port(),
+            api = ports.api,
+            http = ports.http,
+        );
+        let path = self.dir.join("taskpass.toml");
+        fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(Config::load(&path)?)
+    }
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let mut file = opened.with_context(|| format!("cannot write `{}`", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
+}
