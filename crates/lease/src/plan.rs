@@ -117,6 +117,9 @@ fn replay(
             Refusal::new(Reason::LeaseEnded, format!("lease `{id}` ended long ago")).with("lease", id)
         );
     };
+    if lease.task() != Some(plan.task) {
+        return Err(request_id_reused(plan.request.id.as_str()));
+    }
     alive(lease, now)?;
     standing(view, now)?;
     not_held(view, &lease.resource)?;
@@ -212,8 +215,9 @@ fn expiry(
     task: &Task,
 ) -> Result<Timestamp, Refusal> {
     let ttl = policy_max.map_or(ttl, |max| ttl.min(max));
-    let expires_at = now.plus(ttl.as_duration()).min(evidence).min(task.deadline).floor_to_secs();
-    if expires_at >= now.plus(SHORTEST).floor_to_secs() && expires_at > now {
+    let bound = now.plus(ttl.as_duration()).min(evidence).min(task.deadline);
+    let expires_at = bound.floor_to_secs();
+    if bound >= now.plus(SHORTEST) && expires_at > now {
         return Ok(expires_at);
     }
     if evidence <= task.deadline {

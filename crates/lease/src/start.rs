@@ -61,10 +61,16 @@ fn replay(
     let Some(task) = &view.replayed_task else {
         return Err(Refusal::new(Reason::TaskEnded, format!("task `{id}` ended long ago")).with("task", id));
     };
-    match task.end().map(|end| end.reason).or_else(|| task.overdue(now)) {
-        Some(reason) => Err(task_ended(task, reason)),
-        None => Ok(Effects { outcome: Outcome::ReplayedTask(Box::new(task.clone())), ..Effects::default() }),
+    if task.parent() != start.parent {
+        return Err(request_id_reused(start.request.id.as_str()));
     }
+    if let Some(reason) = task.ended_by(now) {
+        return Err(task_ended(task, reason));
+    }
+    if start.parent.is_some() {
+        standing(view, now)?;
+    }
+    Ok(Effects { outcome: Outcome::ReplayedTask(Box::new(task.clone())), ..Effects::default() })
 }
 
 fn check_size(start: &StartTask, limits: &Limits) -> Result<(), Refusal> {

@@ -37,8 +37,7 @@ pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Resul
 pub(crate) fn standing(view: &View, now: Timestamp) -> Result<&Task, Refusal> {
     let task = view.task.as_ref().ok_or_else(task_not_found)?;
     for part in view.ancestors.iter().chain([task]) {
-        let ended = part.end().map(|end| end.reason).or_else(|| part.overdue(now));
-        if let Some(reason) = ended {
+        if let Some(reason) = part.ended_by(now) {
             return Err(task_ended(part, reason));
         }
     }

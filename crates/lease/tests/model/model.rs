@@ -1,0 +1,400 @@
+//! What was promised so far, and whether what happens next keeps it.
+
+use crate::{
+    common::{self, agent, request, resource, revision, scope, secs},
+    history::{Act, Asker, Step},
+    world::World,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use taskpass_lease::{
+    Effects, End, EndLease, EndTask, Event, Heartbeat, HoldKey, Lease, Limits, Outcome, PlanLease,
+    ReleaseHold, RenewLease, Request, RequestTarget, StartTask, Task,
+};
+use taskpass_types::{
+    ActionName, AgentId, CredentialKind, DenySubject, EndReason, Epoch, Grant, Kind, LeaseId, PolicyRevision,
+    Reason, Refusal, RequestId, Scope, TaskId, TenantId, Timestamp, Ttl,
+};
+
+pub(crate) struct Model {
+    world: World,
+    now: Timestamp,
+    policy: PolicyRevision,
+    tasks: Vec<TaskId>,
+    leases: Vec<LeaseId>,
+    declared: BTreeMap<TaskId, Declared>,
+    /// The newest credential of each lease, and when its last one expires.
+    granted: BTreeMap<LeaseId, (Grant, Timestamp)>,
+    answered: BTreeMap<(AgentId, RequestId), (Request, RequestTarget)>,
+    ended_tasks: BTreeMap<TaskId, End>,
+    ended_leases: BTreeMap<LeaseId, End>,
+    held: BTreeSet<TaskId>,
+}
+
+/// What a task said when it was started; none of it ever changes.
+struct Declared {
+    parent: Option<TaskId>,
+    agent: AgentId,
+    deadline: Timestamp,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let limits = Limits {
+            task_max: Duration::from_secs(20_000),
+            live_per_task: 4,
+            issued_per_task: 8,
+            tasks_per_agent: 8,
+            retention: Duration::from_secs(10),
+            ..Limits::default()
+        };
+        let policy = revision("r0");
+        Self {
+            world: World { limits, policy: Some(policy.clone()), ..World::default() },
+            now: Timestamp::from_secs(1_800_000_000),
+            policy,
+            tasks: Vec::new(),
+            leases: Vec::new(),
+            declared: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            ended_tasks: BTreeMap::new(),
+            ended_leases: BTreeMap::new(),
+            held: BTreeSet::new(),
+        }
+    }
+}
+
+impl Model {
+    /// Lets one thing happen, and checks everything.
+    pub(crate) fn run(&mut self, step: &Step) {
+        self.now = Timestamp::from_millis(self.now.as_millis().saturating_add_signed(step.jump));
+        let event = self.event(&step.act);
+        let epoch = self.world.epoch;
+        match self.world.apply(&event, self.now) {
+            Ok(effects) => {
+                let expected = if effects.deny.is_some() { epoch.next() } else { epoch };
+                assert_eq!(self.world.epoch, expected, "one event, at most one deny record");
+                self.check_answer(&event, &effects);
+                self.forget(&effects);
+            }
+            Err(refusal) => {
+                assert_eq!(self.world.epoch, epoch);
+                self.check_refusal(&event, &refusal);
+            }
+        }
+        self.check_records();
+        self.check_denies();
+    }
+
+    fn nth_task(&self, nth: usize) -> TaskId {
+        self.tasks.get(nth % self.tasks.len().max(1)).copied().unwrap_or(TaskId::from_bytes([1; 16]))
+    }
+
+    fn nth_lease(&self, nth: usize) -> LeaseId {
+        self.leases.get(nth % self.leases.len().max(1)).copied().unwrap_or(LeaseId::from_bytes([1; 16]))
+    }
+
+    fn event(&self, act: &Act) -> Event {
+        let tenant = TenantId::default();
+        match act {
+            Act::EndLease { lease, hold } => Event::EndLease(EndLease {
+                tenant,
+                lease: self.nth_lease(*lease),
+                reason: EndReason::Killed,
+                by: "operator".to_owned(),
+                hold: *hold,
+            }),
+            Act::EndTask { task } => Event::EndTask(EndTask {
+                tenant,
+                task: self.nth_task(*task),
+                reason: EndReason::Completed,
+                by: "operator".to_owned(),
+            }),
+            Act::ForgetDeny { epoch } => Event::ForgetDeny(tenant, Epoch(*epoch)),
+            Act::Heartbeat { task } => Event::Heartbeat(Heartbeat { tenant, task: self.nth_task(*task) }),
+            Act::Plan(act) => {
+                let task = self.nth_task(act.task);
+                let base = common::plan(LeaseId::new(), task);
+                Event::PlanLease(Box::new(PlanLease {
+                    agent: asker(&act.asker),
+                    actions: [ActionName::new(if act.write { "write" } else { "read" }).unwrap()].into(),
+                    kind: if act.x509 { CredentialKind::X509 } else { CredentialKind::Jwt },
+                    ttl: secs(act.ttl),
+                    policy_max_ttl: act.policy_max.map(secs),
+                    evidence_expires_at: self.now.plus(Duration::from_millis(act.evidence)),
+                    fence: fence(act.revision),
+                    request: asked(&act.asker),
+                    ..base
+                }))
+            }
+            Act::ReleaseHold { task } => {
+                let task = self.nth_task(*task);
+                let agent = self.declared.get(&task).map_or(agent("nobody"), |task| task.agent.clone());
+                Event::ReleaseHold(ReleaseHold { key: HoldKey { tenant, agent, task, resource: resource() } })
+            }
+            Act::Renew(act) => Event::RenewLease(Box::new(RenewLease {
+                agent: asker(&act.asker),
+                ttl: secs(act.ttl),
+                policy_max_ttl: act.policy_max.map(secs),
+                evidence_expires_at: self.now.plus(Duration::from_millis(act.evidence)),
+                fence: fence(act.revision),
+                ..common::renew(self.nth_lease(act.lease), asked(&act.asker).id.as_str())
+            })),
+            Act::SetPolicy { revision: nth } => Event::SetPolicyRevision(fence(*nth).policy_revision),
+            Act::Settle { task, slice } => Event::SettleTask(tenant, self.nth_task(*task), *slice),
+            Act::Start(act) => {
+                let scopes = [Some(scope("read")), act.write.then(|| scope("write"))];
+                Event::StartTask(Box::new(StartTask {
+                    agent: asker(&act.asker),
+                    ttl: secs(act.ttl),
+                    heartbeat: act.heartbeat.map(secs),
+                    scopes: scopes.into_iter().flatten().collect(),
+                    request: asked(&act.asker),
+                    ..common::start(TaskId::new(), act.parent.map(|parent| self.nth_task(parent)))
+                }))
+            }
+            Act::TickLease { lease } => Event::TickLease(tenant, self.nth_lease(*lease)),
+            Act::TickTask { task } => Event::TickTask(tenant, self.nth_task(*task)),
+        }
+    }
+
+    fn check_answer(&mut self, event: &Event, effects: &Effects) {
+        match (event, &effects.outcome) {
+            (Event::PlanLease(plan), Outcome::Planned(lease)) => self.check_planned(plan, lease),
+            (Event::PlanLease(plan), Outcome::ReplayedLease(lease)) => {
+                let answer = &self.answered[&(plan.agent.clone(), plan.request.id.clone())];
+                assert_eq!(*answer, (plan.request.clone(), RequestTarget::Lease(lease.id)), "I3");
+                assert_eq!(plan.fence.policy_revision, self.policy);
+                self.check_same(lease);
+            }
+            (Event::RenewLease(renew), Outcome::Renewed(lease)) => self.check_renewed(renew, lease),
+            (Event::RenewLease(renew), Outcome::ReplayedLease(lease)) => {
+                assert_eq!(lease.renewal_request.as_ref(), Some(&renew.request), "I3");
+                assert_eq!(renew.fence.policy_revision, self.policy);
+                self.check_same(lease);
+            }
+            (Event::StartTask(start), Outcome::Running(task)) => self.check_started(start, task),
+            (Event::StartTask(start), Outcome::ReplayedTask(task)) => {
+                let answer = &self.answered[&(start.agent.clone(), start.request.id.clone())];
+                assert_eq!(*answer, (start.request.clone(), RequestTarget::Task(task.id)), "I3");
+                self.check_alive(task.id);
+            }
+            (Event::Heartbeat(_), Outcome::Running(task)) => self.check_alive(task.id),
+            (_, Outcome::TaskEnded(ended)) => {
+                assert!(ended.deny.is_some(), "credentials may be alive");
+                self.end_task(&ended.record);
+            }
+            (_, Outcome::LeaseEnded(ended)) => {
+                assert!(ended.deny.is_some() || self.now >= ended.record.last_expiry);
+                self.end_lease(&ended.record);
+                if let Event::EndLease(EndLease { hold: true, .. }) = event {
+                    self.held.insert(ended.record.task().unwrap());
+                }
+            }
+            (Event::SettleTask(_, id, _), Outcome::Settled(settled)) => {
+                assert!(self.ended_tasks.contains_key(id), "only what an end took with it");
+                settled.tasks.iter().for_each(|task| self.end_task(task));
+                settled.leases.iter().for_each(|lease| self.end_lease(lease));
+            }
+            (Event::ReleaseHold(release), Outcome::Released) => {
+                assert!(self.held.remove(&release.key.task));
+            }
+            (Event::SetPolicyRevision(revision), Outcome::Nothing) => self.policy = revision.clone(),
+            (_, Outcome::AlreadyEnded(_) | Outcome::Nothing) => {}
+            (event, outcome) => panic!("{event:?} gave {outcome:?}"),
+        }
+    }
+
+    /// I2, and that nothing is above it that ended.
+    fn check_started(&mut self, start: &StartTask, task: &Task) {
+        let key = (start.agent.clone(), start.request.id.clone());
+        assert!(!self.answered.contains_key(&key), "I3: this request was answered before");
+        assert!(task.deadline <= self.now.plus(start.ttl.as_duration()));
+        if let Some(parent) = start.parent {
+            self.check_alive(parent);
+            assert!(start.scopes.is_subset(&self.declared[&parent].scopes), "I2: scopes");
+            assert!(task.deadline <= self.declared[&parent].deadline, "I2: deadline");
+        }
+        self.answered.insert(key, (start.request.clone(), RequestTarget::Task(task.id)));
+        self.tasks.push(task.id);
+        let declared = Declared {
+            parent: start.parent,
+            agent: start.agent.clone(),
+            deadline: task.deadline,
+            scopes: start.scopes.clone(),
+        };
+        self.declared.insert(task.id, declared);
+    }
+
+    fn check_planned(&mut self, plan: &PlanLease, lease: &Lease) {
+        let key = (plan.agent.clone(), plan.request.id.clone());
+        assert!(!self.answered.contains_key(&key), "I3: this request was answered before");
+        assert_eq!((lease.id, lease.renewal), (plan.id, 0));
+        self.check_issued(lease, plan.ttl, plan.policy_max_ttl, plan.evidence_expires_at);
+        assert_eq!(self.declared[&plan.task].agent, plan.agent);
+        for action in &plan.actions {
+            let scope = Scope { resource: plan.resource.clone(), action: action.clone() };
+            assert!(self.declared[&plan.task].scopes.contains(&scope), "I2: scopes");
+        }
+        self.answered.insert(key, (plan.request.clone(), RequestTarget::Lease(lease.id)));
+        self.leases.push(lease.id);
+        self.granted.insert(lease.id, (lease.grant(), lease.last_expiry));
+    }
+
+    fn check_renewed(&mut self, renew: &RenewLease, lease: &Lease) {
+        let (before, last_expiry) = &self.granted[&lease.id];
+        assert!(self.now < *last_expiry, "I5: an expired lease is not revived");
+        assert!(!self.ended_leases.contains_key(&lease.id), "I5: nor is an ended one");
+        assert_eq!(before.agent(), Some(&renew.agent));
+        assert_eq!(lease.renewal, before.renewal + 1);
+        assert_eq!(lease.actions, before.actions, "a renewal does not widen");
+        assert_eq!(lease.last_expiry, lease.expires_at.max(*last_expiry));
+        self.check_issued(lease, renew.ttl, renew.policy_max_ttl, renew.evidence_expires_at);
+        self.granted.insert(lease.id, (lease.grant(), lease.last_expiry));
+    }
+
+    /// I2 and I13 for a credential that is about to be signed.
+    fn check_issued(&self, lease: &Lease, ttl: Ttl, policy_max: Option<Ttl>, evidence: Timestamp) {
+        let task = lease.task().unwrap();
+        self.check_alive(task);
+        assert!(!self.held.contains(&task), "held after a kill");
+        assert_eq!(lease.policy_revision, self.policy, "decided under the policies in force");
+        let policy_max = policy_max.map_or(Duration::MAX, Ttl::as_duration);
+        let limits = [ttl.as_duration(), policy_max, self.world.limits.max_ttl(lease.kind)];
+        for limit in limits {
+            assert!(lease.expires_at <= self.now.plus(limit), "I2: not longer than {limit:?}");
+        }
+        assert!(lease.expires_at <= evidence, "I2: not longer than the evidence");
+        for above in self.chain(task) {
+            assert!(lease.expires_at <= self.declared[&above].deadline, "I13: not past a deadline");
+        }
+        assert!(lease.expires_at > self.now, "what is issued is not expired");
+        assert_eq!(lease.expires_at, lease.expires_at.floor_to_secs());
+    }
+
+    /// A repeat is the same credential, and only while it may be accepted.
+    fn check_same(&self, lease: &Lease) {
+        let task = lease.task().unwrap();
+        self.check_alive(task);
+        assert!(!self.ended_leases.contains_key(&lease.id), "I3: a retry after a revoke says revoked");
+        assert!(!self.held.contains(&task), "held after a kill");
+        assert_eq!(lease.grant(), self.granted[&lease.id].0, "I3: the same credential");
+        assert!(self.now < lease.expires_at);
+    }
+
+    fn check_refusal(&self, event: &Event, refusal: &Refusal) {
+        let (agent, request) = match event {
+            Event::PlanLease(plan) => (&plan.agent, &plan.request),
+            Event::StartTask(start) => (&start.agent, &start.request),
+            _ => return,
+        };
+        let Some((first, target)) = self.answered.get(&(agent.clone(), request.id.clone())) else { return };
+        let same = match (event, target) {
+            (Event::PlanLease(plan), RequestTarget::Lease(lease)) => {
+                self.granted[lease].0.task_path.task() == Some(plan.task)
+            }
+            (Event::StartTask(start), RequestTarget::Task(task)) => {
+                self.declared[task].parent == start.parent
+            }
+            _ => false,
+        };
+        if first != request || !same {
+            assert_eq!(refusal.reason(), Reason::RequestIdReused, "I3");
+            return;
+        }
+        let ended = match target {
+            RequestTarget::Lease(lease) => self.ended_leases.contains_key(lease),
+            RequestTarget::Task(task) => self.ended_tasks.contains_key(task),
+        };
+        assert!(!ended || refusal.kind() == Kind::Ended, "I3: a retry after an end says so: {refusal:?}");
+    }
+
+    /// The task and all above it.
+    fn chain(&self, task: TaskId) -> impl Iterator<Item = TaskId> + '_ {
+        std::iter::successors(Some(task), |task| self.declared[task].parent)
+    }
+
+    /// I5: whoever gets something has nothing above it that has ended.
+    fn check_alive(&self, task: TaskId) {
+        for above in self.chain(task) {
+            assert!(!self.ended_tasks.contains_key(&above), "I5: {above} has ended");
+            assert!(self.now < self.declared[&above].deadline, "I13: {above} is past its deadline");
+        }
+    }
+
+    fn end_task(&mut self, task: &Task) {
+        let before = self.ended_tasks.insert(task.id, task.end().unwrap().clone());
+        assert_eq!(before, None, "an end happens once");
+    }
+
+    fn end_lease(&mut self, lease: &Lease) {
+        let before = self.ended_leases.insert(lease.id, lease.end().unwrap().clone());
+        assert_eq!(before, None, "an end happens once");
+    }
+
+    /// A request id is free again once its record is gone, which takes as long as a task may run.
+    fn forget(&mut self, effects: &Effects) {
+        let kept = self.world.limits.task_max;
+        if let Some((_, id)) = &effects.forget_task {
+            assert!(self.now >= self.ended_tasks[id].at.plus(kept));
+            self.answered.retain(|_, (_, target)| *target != RequestTarget::Task(*id));
+            self.held.remove(id);
+        }
+        if let Some((_, id)) = &effects.forget_lease {
+            assert!(self.now >= self.ended_leases[id].at.plus(kept));
+            self.answered.retain(|_, (_, target)| *target != RequestTarget::Lease(*id));
+        }
+    }
+
+    /// Ends are final, and the counts are what they count.
+    fn check_records(&self) {
+        for task in self.world.tasks.values() {
+            assert_eq!(task.end(), self.ended_tasks.get(&task.id));
+            assert_eq!(task.deadline, self.declared[&task.id].deadline);
+            let live = self.world.live_leases(task.id).count() + self.world.live_children(task.id).count();
+            assert_eq!(usize::try_from(task.live_below).unwrap(), live, "what lives below {}", task.id);
+            assert!(task.live_below <= self.world.limits.live_per_task);
+            assert!(task.issued <= self.world.limits.issued_per_task);
+        }
+        for lease in self.world.leases.values() {
+            assert_eq!(lease.end(), self.ended_leases.get(&lease.id));
+            assert_eq!(lease.hard_stop, self.declared[&lease.task().unwrap()].deadline);
+            assert!(lease.expires_at <= lease.last_expiry && lease.last_expiry <= lease.hard_stop, "I13");
+        }
+        for (id, declared) in &self.declared {
+            let gone = !self.world.tasks.contains_key(id);
+            assert!(!gone || self.world.live_leases(*id).next().is_none(), "nothing lives below nothing");
+            assert!(declared.parent.is_none_or(|parent| parent != *id));
+        }
+    }
+
+    /// A deny record is kept for longer than any credential under it.
+    fn check_denies(&self) {
+        for deny in self.world.denies.values() {
+            for (lease, (grant, last_expiry)) in &self.granted {
+                let under = match &deny.subject {
+                    DenySubject::Lease(id) => id == lease,
+                    DenySubject::Task(id) => grant.task_path.contains(*id),
+                    other => panic!("nothing here denies {other:?}"),
+                };
+                assert!(!under || deny.until > *last_expiry, "{deny:?} is forgotten before {lease} expires");
+            }
+        }
+    }
+}
+
+fn asker(asker: &Asker) -> AgentId {
+    agent(if asker.usual { common::AGENT } else { "ci/other" })
+}
+
+fn asked(asker: &Asker) -> Request {
+    request(&format!("q{}", asker.request), asker.digest)
+}
+
+fn fence(nth: u8) -> taskpass_lease::Fence {
+    taskpass_lease::Fence { policy_revision: revision(&format!("r{nth}")) }
+}
