@@ -2,12 +2,14 @@
 
 use crate::{
     Endpoint, EndpointError,
+    aging::{self, Aging},
     endpoint::{Route, authority},
 };
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::{io, time::Duration};
+use taskpass_types::{Clock, SystemClock};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -53,11 +55,12 @@ fn transport(endpoint: &Endpoint) -> Result<Transport, EndpointError> {
 async fn dial(route: Route) -> io::Result<TokioIo<Box<dyn Stream>>> {
     let stream: Box<dyn Stream> = match route {
         Route::Tls { host, port, tls } => {
-            let config = tls.config().await.map_err(io::Error::other)?;
+            let tls = tls.load().await.map_err(io::Error::other)?;
+            let life = tls.not_after.map(|not_after| aging::life(SystemClock::default().now(), not_after));
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
             let tcp = TcpStream::connect((host.as_str(), port)).await?;
             tcp.set_nodelay(true)?;
-            Box::new(TlsConnector::from(config).connect(name, tcp).await?)
+            Box::new(Aging::new(TlsConnector::from(tls.config).connect(name, tcp).await?, life))
         }
         Route::Unix(path) => Box::new(UnixStream::connect(path).await?),
     };

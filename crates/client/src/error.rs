@@ -125,10 +125,12 @@ fn describe(status: &Status) -> String {
     message
 }
 
-/// A broker that says why is believed; otherwise the transport failed, and every call of ours may be repeated.
+/// A broker that says why is believed; otherwise the transport failed, and every call of ours may be repeated. Evidence
+/// that has expired is that of a connection: the broker is about to close it, and the next one brings fresh evidence.
 fn retryable(status: &Status, reason: Option<Reason>) -> bool {
     if let Some(reason) = reason {
-        return matches!(reason.kind(), Kind::OutcomeUnknown | Kind::Unavailable);
+        let later = matches!(reason.kind(), Kind::OutcomeUnknown | Kind::Unavailable);
+        return later || reason == Reason::AttestationExpired;
     }
     let broken = matches!(status.code(), Code::Cancelled | Code::Internal | Code::Unknown);
     matches!(status.code(), Code::DeadlineExceeded | Code::Unavailable)

@@ -22,6 +22,7 @@
 //! Invariants: a repeated call carries the same request id; a private key never leaves the process; no type that holds
 //! a secret can be printed; dropping a [`Task`] ends it.
 
+mod aging;
 mod broker;
 mod connect;
 mod credential;

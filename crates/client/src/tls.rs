@@ -10,7 +10,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{borrow::Cow, fmt, io, path::PathBuf, sync::Arc};
-use taskpass_types::Secret;
+use taskpass_types::{Secret, Timestamp};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// More than this is no certificate or key of ours.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
@@ -69,7 +70,15 @@ async fn read_file(path: PathBuf) -> Result<Vec<u8>, EndpointError> {
 pub struct Tls {
     roots: Pem,
     identity: Option<(Pem, Pem)>,
-    last: Arc<Mutex<Option<Arc<ClientConfig>>>>,
+    last: Arc<Mutex<Option<Loaded>>>,
+}
+
+/// What a connection is made with.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) config: Arc<ClientConfig>,
+    /// When our own certificate ends, if there is one.
+    pub(crate) not_after: Option<Timestamp>,
 }
 
 impl fmt::Debug for Tls {
@@ -91,13 +100,12 @@ impl Tls {
         self
     }
 
-    /// The configuration for a new connection.
-    pub(crate) async fn config(&self) -> Result<Arc<ClientConfig>, EndpointError> {
-        match self.load().await {
-            Ok(config) => {
-                let config = Arc::new(config);
-                *self.last.lock() = Some(Arc::clone(&config));
-                Ok(config)
+    /// What to make a new connection with.
+    pub(crate) async fn load(&self) -> Result<Loaded, EndpointError> {
+        match self.read().await {
+            Ok(loaded) => {
+                *self.last.lock() = Some(loaded.clone());
+                Ok(loaded)
             }
             Err(error) => {
                 let last =
@@ -108,7 +116,7 @@ impl Tls {
         }
     }
 
-    async fn load(&self) -> Result<ClientConfig, EndpointError> {
+    async fn read(&self) -> Result<Loaded, EndpointError> {
         let mut roots = RootCertStore::empty();
         for root in certificates(&self.roots.read().await?)? {
             roots.add(root).map_err(unusable)?;
@@ -118,19 +126,21 @@ impl Tls {
             .with_protocol_versions(&[&TLS13])
             .map_err(unusable)?
             .with_root_certificates(roots);
+        let mut not_after = None;
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let chain = certificates(&chain.read().await?)?;
                 let key = PrivateKeyDer::from_pem_slice(&key.read().await?).map_err(unusable)?;
                 CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(unusable)?;
+                not_after = chain.first().map(end).transpose()?;
                 builder.with_client_auth_cert(chain, key).map_err(unusable)?
             }
         };
         // A resumed session would carry an identity that the broker did not look at again.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
+        Ok(Loaded { config: Arc::new(config), not_after })
     }
 }
 
@@ -141,6 +151,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EndpointErro
         return Err(EndpointError::Material("there is no certificate in the PEM".into()));
     }
     Ok(certificates)
+}
+
+/// When a certificate ends.
+fn end(leaf: &CertificateDer<'_>) -> Result<Timestamp, EndpointError> {
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(unusable)?;
+    Ok(Timestamp::from_secs(u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default()))
 }
 
 fn unusable(error: impl fmt::Display) -> EndpointError {

@@ -141,6 +141,7 @@ async fn a_clock_that_is_wrong_does_not_matter() {
     let mut record = lease(Duration::from_millis(600), LONG);
     record.create_time = ahead(record.create_time);
     record.expire_time = ahead(record.expire_time);
+    record.hard_stop_time = ahead(record.hard_stop_time);
     let held = leased(&mut served, &task, record).await;
     let renewal = next!(served, Renew);
     assert_eq!(held.token().unwrap().expose(), "first", "renewed in time");
