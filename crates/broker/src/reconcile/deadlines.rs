@@ -17,7 +17,7 @@ const ACTOR: Actor = Actor::Broker("deadlines");
 
 pub(super) async fn run(broker: Broker) {
     loop {
-        let pause = match round(&broker).await {
+        let pause = match broker.work_off_schedule().await {
             Ok(pause) => pause,
             Err(refusal) => {
                 tracing::warn!(?refusal, "the schedule could not be worked off; trying again");
@@ -28,22 +28,26 @@ pub(super) async fn run(broker: Broker) {
     }
 }
 
-/// Handles what is due, and says how long to wait for what comes next.
-pub(super) async fn round(broker: &Broker) -> Result<Duration, Refusal> {
-    loop {
-        let now = broker.now();
-        let ahead = broker.parts().store.due(now.plus(HORIZON), BATCH).await?;
-        let full = ahead.len() == BATCH;
-        let (due, later): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|due| due.at <= now);
-        for due in &due {
-            handle(broker, due, now).await?;
-        }
-        // What was handled may be due again at once: a settlement goes on in slices.
-        if due.is_empty() && !full {
-            return Ok(later
-                .first()
-                .map_or(HORIZON, |next| next.at.since(now))
-                .max(Duration::from_millis(1)));
+impl Broker {
+    /// One round over the store's schedule: ends what is overdue, settles what has ended, forgets what is past its
+    /// retention. Says how long to wait until there is something to do again.
+    ///
+    /// # Errors
+    /// When the store does not answer; what is left is due again in the next round.
+    pub async fn work_off_schedule(&self) -> Result<Duration, Refusal> {
+        loop {
+            let now = self.now();
+            let ahead = self.parts().store.due(now.plus(HORIZON), BATCH).await?;
+            let full = ahead.len() == BATCH;
+            let (due, later): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|due| due.at <= now);
+            for due in &due {
+                handle(self, due, now).await?;
+            }
+            // What was handled may be due again at once: a settlement goes on in slices.
+            if due.is_empty() && !full {
+                let next = later.first().map_or(HORIZON, |next| next.at.since(now));
+                return Ok(next.max(Duration::from_millis(1)));
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(broker: Broker) {
     let mut revision = broker.parts().policies.revision();
     loop {
         revision.mark_unchanged();
-        match round(&broker).await {
+        match broker.decide_anew().await {
             Ok(ended) => {
                 if ended > 0 {
                     tracing::info!(ended, "leases that policy no longer allows were ended");
@@ -34,23 +34,29 @@ pub(super) async fn run(broker: Broker) {
     }
 }
 
-/// Decides every live lease anew; says how many ended.
-pub(super) async fn round(broker: &Broker) -> Result<usize, Refusal> {
-    let mut ended = 0;
-    let mut query = LeaseQuery { active: true, limit: PAGE, ..LeaseQuery::default() };
-    loop {
-        let page = broker.parts().store.leases(&query).await?;
-        for lease in &page.items {
-            if let Some(why) = no_longer_allowed(broker, lease).await? {
-                end(broker, lease, &why).await?;
-                ended += 1;
+impl Broker {
+    /// Decides every live lease anew under the policies in force, and ends those that they no longer allow. Says how
+    /// many ended.
+    ///
+    /// # Errors
+    /// When the store does not answer; the next round begins anew.
+    pub async fn decide_anew(&self) -> Result<usize, Refusal> {
+        let mut ended = 0;
+        let mut query = LeaseQuery { active: true, limit: PAGE, ..LeaseQuery::default() };
+        loop {
+            let page = self.parts().store.leases(&query).await?;
+            for lease in &page.items {
+                if let Some(why) = no_longer_allowed(self, lease).await? {
+                    end(self, lease, &why).await?;
+                    ended += 1;
+                }
             }
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(ended),
+            }
+            tokio::task::yield_now().await;
         }
-        match page.next {
-            Some(next) => query.before = Some(next),
-            None => return Ok(ended),
-        }
-        tokio::task::yield_now().await;
     }
 }
 

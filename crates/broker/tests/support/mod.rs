@@ -1,0 +1,200 @@
+//! A broker over the in-memory store with a real audit log, real keys, real policies and a clock that tests move.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use rcgen::{CertificateParams, KeyPair};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use taskpass_attest::{Identity, Selector};
+use taskpass_audit::{AuditLog, Entry, Recorder, testing::FaultyRecorder};
+use taskpass_broker::{
+    Broker, Caller, IssueAsk, Issued, Parts, PolicyKeeper, Registration, Registry, RenewAsk, Role, Settings,
+    StartAsk,
+};
+use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
+use taskpass_issue::{Credential, Form, JwtIssuer, X509Issuer};
+use taskpass_lease::{Limits, Task};
+use taskpass_policy::Policies;
+use taskpass_store::{Embedded, MemoryBackend, Store};
+use taskpass_types::{
+    AgentId, Clock, LeaseId, ManualClock, Owner, Refusal, RequestId, ResourceName, TaskId, TaskKind,
+    TenantId, Timestamp, TrustDomain, Ttl,
+};
+
+pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+pub const POLICY: &str = r#"
+@id("read") @max_ttl("10m")
+permit (principal, action in [Action::"issue", Action::"renew"], resource == Resource::"billing-api")
+when { context.action == "invoice:read" };
+"#;
+
+pub struct World {
+    pub broker: Broker,
+    pub store: Arc<dyn Store>,
+    pub log: Arc<AuditLog>,
+    pub audit: Arc<FaultyRecorder>,
+    pub clock: Arc<ManualClock>,
+    pub keys: Arc<KeyRing>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|store| store).await
+    }
+
+    /// With the store wrapped by the test.
+    pub async fn with(wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(START));
+        let trust_domain = TrustDomain::new("acme.test").unwrap();
+        let seal = SealKey::generate_file(&dir.path().join("seal")).unwrap();
+        let policy = KeyPolicy::new(trust_domain.clone());
+        let keys = Arc::new(KeyRing::open(&dir.path().join("keys"), &seal, &*clock, policy).unwrap());
+        let log = Arc::new(AuditLog::open(&dir.path().join("audit"), clock.clone()).unwrap());
+        let audit = Arc::new(FaultyRecorder::new(log.clone()));
+        let store = wrap(Arc::new(Embedded::new(MemoryBackend::new(Limits::default()).unwrap())));
+        let issuer = "https://taskpass.acme.test".to_owned();
+        let broker = Broker::new(Parts {
+            store: store.clone(),
+            audit: audit.clone(),
+            issuers: vec![
+                Arc::new(JwtIssuer::new(keys.clone(), issuer.clone())),
+                Arc::new(X509Issuer::new(keys.clone())),
+            ],
+            keys: keys.clone(),
+            policies: Arc::new(PolicyKeeper::new(policies(POLICY), START)),
+            registry: Arc::new(registry()),
+            clock: clock.clone(),
+            settings: Settings {
+                trust_domain,
+                issuer,
+                jwt_ttl: Ttl::from_secs(300).unwrap(),
+                x509_ttl: Ttl::from_secs(900).unwrap(),
+                task_ttl: Ttl::from_secs(3600).unwrap(),
+            },
+        });
+        broker.begin().await.unwrap();
+        Self { broker, store, log, audit, clock, keys, _dir: dir }
+    }
+
+    /// A caller with one selector.
+    pub fn identity(&self, who: &str) -> Arc<Identity> {
+        let now = self.clock.now();
+        Arc::new(Identity {
+            selectors: [Selector::new(format!("spiffe:id:spiffe://acme.test/{who}")).unwrap()].into(),
+            spiffe_id: None,
+            confirmation: None,
+            description: format!("spiffe://acme.test/{who}"),
+            evidence_digest: "00"
+                .repeat(32)
+                .chars()
+                .take(62)
+                .chain(format!("{:02x}", who.len()).chars())
+                .collect(),
+            verified_at: now,
+            expires_at: now.plus(Duration::from_secs(3600)),
+        })
+    }
+
+    pub fn caller(&self, who: &str) -> Arc<Caller> {
+        self.broker.caller(&self.identity(who)).unwrap()
+    }
+
+    pub async fn task(&self, who: &str) -> Task {
+        self.broker.start_task(self.caller(who), start()).await.unwrap()
+    }
+
+    pub async fn issue(&self, who: &str, task: TaskId) -> Result<Issued, Refusal> {
+        self.broker.issue(self.caller(who), issue(task)).await
+    }
+
+    pub async fn renew(&self, who: &str, lease: LeaseId) -> Result<Issued, Refusal> {
+        let form = Form::Token { jkt: None };
+        self.broker.renew(self.caller(who), RenewAsk { request: None, lease, ttl: None, form }).await
+    }
+
+    pub async fn entries(&self) -> Vec<Entry> {
+        // A note is durable once a later record is.
+        let fence = taskpass_audit::Event::outcome(
+            &TenantId::default(),
+            taskpass_audit::Action::StorePurge,
+            taskpass_audit::Actor::Broker("test"),
+        );
+        let receipt = self.log.record(fence).await.unwrap();
+        let lines = self.log.read_from(1, 10_000).unwrap();
+        lines.iter().map(|line| line.entry().unwrap()).filter(|entry| entry.seq < receipt.seq).collect()
+    }
+}
+
+pub fn policies(text: &str) -> Policies {
+    Policies::from_sources([("test.cedar", text)]).unwrap()
+}
+
+fn selectors(who: &str) -> BTreeSet<Selector> {
+    [Selector::new(format!("spiffe:id:spiffe://acme.test/{who}")).unwrap()].into()
+}
+
+fn registry() -> Registry {
+    let agent = |name: &str, owner: Option<&str>| Registration {
+        tenant: TenantId::default(),
+        id: AgentId::new(name).unwrap(),
+        owner: owner.map(|owner| Owner::new(owner).unwrap()),
+        selectors: selectors(name),
+        labels: Default::default(),
+        groups: Vec::new(),
+    };
+    let agents = vec![
+        agent("ci/bot", Some("maya@acme.test")),
+        agent("ci/other", Some("maya@acme.test")),
+        agent("orphan", None),
+    ];
+    let roles = vec![
+        (Role::Operator, "maya".to_owned(), selectors("operator")),
+        (Role::Orchestrator, "scheduler".to_owned(), selectors("orchestrator")),
+        (Role::Verifier, "billing-api".to_owned(), selectors("verifier")),
+    ];
+    Registry::new(TenantId::default(), agents, roles, Vec::new()).unwrap()
+}
+
+pub fn start() -> StartAsk {
+    StartAsk {
+        request: None,
+        kind: TaskKind::new("close-books").unwrap(),
+        purpose: "close the November invoices".to_owned(),
+        scopes: ["billing-api:invoice:read".parse().unwrap(), "billing-api:invoice:delete".parse().unwrap()]
+            .into(),
+        ttl: None,
+        heartbeat: None,
+        labels: Default::default(),
+        initiator: None,
+        agent: None,
+    }
+}
+
+pub fn issue(task: TaskId) -> IssueAsk {
+    IssueAsk {
+        request: None,
+        task,
+        resource: ResourceName::new("billing-api").unwrap(),
+        actions: ["invoice:read".parse().unwrap()].into(),
+        ttl: None,
+        form: Form::Token { jkt: None },
+    }
+}
+
+pub fn request(id: &str) -> Option<RequestId> {
+    Some(RequestId::new(id).unwrap())
+}
+
+pub fn token(issued: &Issued) -> String {
+    match &issued.credential {
+        Credential::Token(token) => token.expose().clone(),
+        Credential::Certificate(_) => panic!("a token was asked for"),
+    }
+}
+
+pub fn csr() -> Vec<u8> {
+    let key = KeyPair::generate().unwrap();
+    CertificateParams::default().serialize_request(&key).unwrap().der().to_vec()
+}
