@@ -51,19 +51,35 @@ pub enum Resync {
     },
 }
 
+/// What a message did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is applied or kept for later, but a full page may not be the last: how fresh the feed is remains unknown.
+    Part,
+    /// It was known already, and says nothing about how fresh the feed is.
+    Repeat,
+    /// Everything that the broker had when it sent the message is held.
+    Whole,
+}
+
+/// A broker that has more than this to say says it in several messages, each but the last with this many records.
+pub const PAGE: usize = 512;
+
 /// What is held of one tenant's feed.
 #[derive(Debug)]
 pub struct Feed {
     held: Option<Position>,
     /// Shared with those who ask; the feed alone writes.
     denies: Arc<RwLock<Denies>>,
+    /// The pages of a snapshot that is not complete. Until it is, what was held before stays in force.
+    staged: Option<(Position, Denies)>,
     max_records: usize,
 }
 
 impl Feed {
     /// Holds nothing yet, and never more than `max_records`.
     pub fn new(max_records: usize) -> Self {
-        Self { held: None, denies: Arc::default(), max_records }
+        Self { held: None, denies: Arc::default(), staged: None, max_records }
     }
 
     /// The set, to ask.
@@ -76,42 +92,76 @@ impl Feed {
         self.held
     }
 
+    /// Forgets the beginning of a snapshot: the rest of it does not come in another session.
+    pub fn begin(&mut self) {
+        self.staged = None;
+    }
+
     /// Applies one message whole, or nothing of it. Records that ended by `horizon` are forgotten.
-    ///
-    /// `Ok(false)`: a repeat of what is held already; it says nothing about how fresh the feed is.
-    pub fn apply(&mut self, message: Message, horizon: Timestamp) -> Result<bool, Resync> {
+    pub fn apply(&mut self, message: Message, horizon: Timestamp) -> Result<Applied, Resync> {
         let start = if message.snapshot { Epoch(0) } else { message.after };
         in_order(&message.records, start, message.epoch)?;
-        if message.snapshot { self.replace(message, horizon) } else { self.follow(message, horizon) }
+        let whole = message.records.len() < PAGE;
+        let staged = self.staged.take();
+        match staged {
+            _ if message.snapshot => {
+                let position = Position { history: message.history, epoch: message.epoch };
+                self.stage(position, Denies::default(), message.records, horizon)?;
+            }
+            Some((position, denies)) => {
+                let position = follow(position, &message)?;
+                self.stage(position, denies, message.records, horizon)?;
+            }
+            None => return self.extend(message, horizon, whole),
+        }
+        if whole { self.commit() } else { Ok(Applied::Part) }
     }
 
-    fn replace(&mut self, message: Message, horizon: Timestamp) -> Result<bool, Resync> {
-        if let Some(held) = self.held.filter(|held| held.history == message.history)
-            && message.epoch < held.epoch
-        {
-            return Err(Resync::WentBack { snapshot: message.epoch, held: held.epoch });
+    fn stage(
+        &mut self,
+        position: Position,
+        mut denies: Denies,
+        records: Vec<Record>,
+        horizon: Timestamp,
+    ) -> Result<(), Resync> {
+        denies.extend(records, horizon, self.max_records)?;
+        self.staged = Some((position, denies));
+        Ok(())
+    }
+
+    /// Puts a complete snapshot in force. It was built, and the old set is dropped, outside the lock.
+    fn commit(&mut self) -> Result<Applied, Resync> {
+        let (new, denies) = self.staged.take().ok_or(Resync::History)?;
+        if let Some(held) = self.held.filter(|held| held.history == new.history && held.epoch > new.epoch) {
+            return Err(Resync::WentBack { snapshot: new.epoch, held: held.epoch });
         }
-        // Built and dropped outside the lock: those who ask wait for a swap only.
-        let mut denies = Denies::default();
-        denies.extend(message.records, horizon, self.max_records)?;
         let old = mem::replace(&mut *self.denies.write(), denies);
         drop(old);
-        self.held = Some(Position { history: message.history, epoch: message.epoch });
-        Ok(true)
+        self.held = Some(new);
+        Ok(Applied::Whole)
     }
 
-    fn follow(&mut self, message: Message, horizon: Timestamp) -> Result<bool, Resync> {
-        let held = self.held.filter(|held| held.history == message.history).ok_or(Resync::History)?;
-        if message.after != held.epoch {
-            if message.epoch <= held.epoch {
-                return Ok(false);
-            }
-            return Err(Resync::Gap { after: message.after, held: held.epoch });
+    fn extend(&mut self, message: Message, horizon: Timestamp, whole: bool) -> Result<Applied, Resync> {
+        let held = self.held.ok_or(Resync::History)?;
+        if held.history == message.history && message.after != held.epoch && message.epoch <= held.epoch {
+            return Ok(Applied::Repeat);
         }
+        let position = follow(held, &message)?;
         self.denies.write().extend(message.records, horizon, self.max_records)?;
-        self.held = Some(Position { epoch: message.epoch, ..held });
-        Ok(true)
+        self.held = Some(position);
+        Ok(if whole { Applied::Whole } else { Applied::Part })
     }
+}
+
+/// Where `message` leads from `held`, if it follows it directly.
+fn follow(held: Position, message: &Message) -> Result<Position, Resync> {
+    if held.history != message.history {
+        return Err(Resync::History);
+    }
+    if held.epoch != message.after {
+        return Err(Resync::Gap { after: message.after, held: held.epoch });
+    }
+    Ok(Position { epoch: message.epoch, ..held })
 }
 
 /// Whether every record is after `start`, after the one before it and at most at `end`.

@@ -7,7 +7,7 @@
 //! fixes the clocks to each other anew.
 
 use crate::{
-    feed::{Feed, Resync},
+    feed::{Applied, Feed, Resync},
     shared::Shared,
     wire::{Malformed, Message},
 };
@@ -78,6 +78,7 @@ impl Follower {
         let mut resume = false;
         loop {
             self.applied = 0;
+            self.feed.begin();
             let Err(lost) = self.session(resume).await;
             // What the broker could not go on from, or we could not, is not tried twice.
             resume = self.applied > 0 && !matches!(lost, Lost::Resync(_));
@@ -118,14 +119,14 @@ impl Follower {
         let keys = message.keys.take();
         let news = message.snapshot || !message.records.is_empty();
         let horizon = self.shared.wall.now().minus(Leeway::MAX.as_duration());
-        if !self.feed.apply(message, horizon)? {
-            return Ok(());
-        }
+        let applied = self.feed.apply(message, horizon)?;
         if let Some(keys) = keys {
             self.shared.keys.store(Some(Arc::new(keys)));
         }
-        let epoch = self.feed.position().map(|held| held.epoch);
-        self.shared.note(sent_at, epoch, news);
+        if applied == Applied::Whole {
+            let epoch = self.feed.position().map(|held| held.epoch);
+            self.shared.note(sent_at, epoch, news);
+        }
         self.applied += 1;
         Ok(())
     }

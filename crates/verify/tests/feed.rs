@@ -11,7 +11,7 @@ use taskpass_types::{
 };
 use taskpass_verify::{
     denies::{Denies, Record, TooMany},
-    feed::{Feed, Position, Resync},
+    feed::{Applied, Feed, PAGE, Position, Resync},
     wire::Message,
 };
 
@@ -187,9 +187,9 @@ fn nothing_but_a_snapshot_begins() {
 fn repeats_are_harmless_and_no_news() {
     let (one, two) = (lease(1), lease(2));
     let mut feed = fed([snapshot(from_ref(&one)), delta(1, from_ref(&two))], NEVER);
-    assert_eq!(feed.apply(delta(1, from_ref(&two)), NEVER), Ok(false));
-    assert_eq!(feed.apply(delta(0, from_ref(&one)), NEVER), Ok(false));
-    assert_eq!(feed.apply(delta(2, &[]), NEVER), Ok(true), "a heartbeat at the held epoch is news");
+    assert_eq!(feed.apply(delta(1, from_ref(&two)), NEVER), Ok(Applied::Repeat));
+    assert_eq!(feed.apply(delta(0, from_ref(&one)), NEVER), Ok(Applied::Repeat));
+    assert_eq!(feed.apply(delta(2, &[]), NEVER), Ok(Applied::Whole), "a heartbeat at the held epoch is news");
     assert_eq!(set(&feed).len(), 2);
 }
 
@@ -221,4 +221,57 @@ fn an_end_that_was_put_off_is_kept() {
     assert_eq!(denies.records(), [put_off]);
     denies.extend(vec![], Timestamp::from_secs(90), 9).unwrap();
     assert!(denies.is_empty());
+}
+
+/// The pages in which a broker says so many records, the first of them a snapshot.
+fn pages(records: &[Record]) -> Vec<Message> {
+    let mut pages: Vec<_> = records
+        .chunks(PAGE)
+        .map(|page| delta(page.first().map_or(0, |first| first.epoch.0 - 1), page))
+        .collect();
+    pages[0].snapshot = true;
+    pages
+}
+
+#[test]
+fn a_snapshot_in_pages_is_in_force_only_when_it_is_complete() {
+    let records: Vec<_> = (1..=PAGE as u64 * 2 + 1).map(lease).collect();
+    let last = Position { history: HISTORY, epoch: Epoch(records.len() as u64) };
+    let mut feed = Feed::new(2000);
+    let results: Vec<_> =
+        pages(&records).into_iter().map(|page| (feed.apply(page, NEVER), feed.position())).collect();
+    assert_eq!(
+        results,
+        [(Ok(Applied::Part), None), (Ok(Applied::Part), None), (Ok(Applied::Whole), Some(last))]
+    );
+    assert_eq!(set(&feed).len(), records.len());
+
+    // Once more, of the same history: what is held stays until the last page.
+    for page in pages(&records) {
+        feed.apply(page, NEVER).unwrap();
+        assert_eq!((set(&feed).len(), feed.position()), (records.len(), Some(last)));
+    }
+}
+
+#[test]
+fn a_snapshot_whose_pages_do_not_follow_is_dropped() {
+    let records: Vec<_> = (1..=PAGE as u64 * 3).map(lease).collect();
+    let [first, second, third] = <[_; 3]>::try_from(pages(&records)).unwrap();
+    let mut feed = Feed::new(2000);
+    feed.apply(first.clone(), NEVER).unwrap();
+    let (after, held) = (Epoch(1024), Epoch(512));
+    assert_eq!(feed.apply(third, NEVER), Err(Resync::Gap { after, held }));
+    assert_eq!(feed.apply(second.clone(), NEVER), Err(Resync::History), "its beginning is gone");
+    feed.apply(first, NEVER).unwrap();
+    feed.begin();
+    assert_eq!(feed.apply(second, NEVER), Err(Resync::History), "nor does it go on in another session");
+}
+
+#[test]
+fn a_full_page_of_news_is_enforced_at_once_but_may_not_be_the_last() {
+    let records: Vec<_> = (1..=PAGE as u64).map(lease).collect();
+    let mut feed = fed([snapshot(&[])], NEVER);
+    assert_eq!(feed.apply(delta(0, &records), NEVER), Ok(Applied::Part));
+    assert_eq!(set(&feed).len(), PAGE);
+    assert_eq!(feed.apply(delta(PAGE as u64, &[]), NEVER), Ok(Applied::Whole));
 }

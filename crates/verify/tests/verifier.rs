@@ -390,3 +390,21 @@ async fn a_record_is_kept_as_long_as_what_it_refuses_could_be_accepted() {
     broker.clock.advance(Duration::from_millis(1));
     assert_eq!(code(verifier.recheck(&granted)), "expired");
 }
+
+#[tokio::test]
+async fn the_first_page_of_a_snapshot_accepts_nothing_yet() {
+    let mut broker = Broker::start();
+    let verifier = broker.builder().start().unwrap();
+    let session = broker.session().await;
+    let late = grant();
+    session.say(broker.snapshot(512, (1..=512).map(|epoch| lease(epoch, &grant())).collect())).await;
+    let token = broker.token(&late);
+    // The keys come with the first page: from then on only the feed stands between the token and its acceptance.
+    while code(verifier.verify_token("")) == "not_ready" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(code(verifier.verify_token(&token)), "not_ready");
+    session.say(broker.delta(512, vec![lease(513, &late)])).await;
+    verifier.ready().await;
+    assert_eq!(code(verifier.verify_token(&token)), "denied");
+}
