@@ -1,3 +1,7 @@
 //! Starts the library: everything is there.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    taskpass_cli::run()
+}

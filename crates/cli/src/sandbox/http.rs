@@ -98,7 +98,7 @@ impl Caller {
         let response = self.sender.send_request(request.body(Empty::new())?).await?;
         let status = response.status().as_u16();
         let why =
-            response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(description);
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?.to_bytes();
         let text = why.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());

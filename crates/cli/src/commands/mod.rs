@@ -1,0 +1,121 @@
+//! The commands, one file each. A command parses its arguments, asks the broker or a library, and shows the answer.
+
+mod audit;
+mod demo;
+mod dev;
+mod exec;
+mod help;
+mod lease;
+mod policy;
+mod serve;
+mod task;
+mod token;
+mod version;
+mod whoami;
+
+use crate::{
+    output::{Color, Format},
+    session::{Outcome, Session, wait_for},
+};
+use clap::{Args, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "taskpass",
+    version,
+    about = "Just-in-time credentials for AI agents, dead when the task is",
+    after_help = help::TOPICS_HINT,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The form of data
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "TASKPASS_OUTPUT",
+        value_name = "FORM"
+    )]
+    pub(crate) output: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// No hints and no progress, only data and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// The broker: `unix:/path` or `https://host:port`; see `taskpass help environment`
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    #[command(subcommand)]
+    Audit(audit::Command),
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoAgent(demo::DemoAgent),
+    Dev(dev::DevCommand),
+    Exec(exec::Exec),
+    #[command(hide = true)]
+    ExecChild(exec::ExecChild),
+    Help(help::Help),
+    #[command(subcommand)]
+    Lease(lease::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    Serve(serve::Serve),
+    #[command(subcommand)]
+    Task(task::Command),
+    #[command(subcommand)]
+    Token(token::Command),
+    Version(version::Version),
+    Whoami(whoami::WhoAmI),
+}
+
+impl Command {
+    /// What is logged unless the environment says otherwise: a broker tells how it is, the others only answer.
+    pub(crate) fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            _ => "off",
+        }
+    }
+
+    pub(crate) fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::Audit(command) => command.run(session),
+            Self::Demo(command) => command.run(),
+            Self::DemoAgent(command) => wait_for(command.run()),
+            Self::Dev(command) => command.run(),
+            Self::Exec(command) => wait_for(command.run(session)),
+            Self::ExecChild(command) => command.run(),
+            Self::Help(command) => command.run(session),
+            Self::Lease(command) => wait_for(command.run(session)),
+            Self::Policy(command) => command.run(session),
+            Self::Serve(command) => command.run(session),
+            Self::Task(command) => wait_for(command.run(session)),
+            Self::Token(command) => command.run(session),
+            Self::Version(command) => command.run(session),
+            Self::Whoami(command) => wait_for(command.run(session)),
+        }
+    }
+}
+
+pub(crate) use help::brief;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! `taskpass task start`.
+
+use crate::{
+    args::{Ask, Declaration},
+    error::{Exit, Failure},
+    session::{Outcome, Session},
+    span::Span,
+    view::TaskView,
+};
+use clap::Args;
+use taskpass_proto::v1;
+
+/// Declare a task; credentials can be asked for until it ends
+#[derive(Args)]
+#[command(after_help = "Examples:
+  taskpass task start \"close November\" --resource billing-api:invoice:read --task-ttl 30m
+  id=$(taskpass task start \"close November\" --resource s3/reports:put,list -o name)")]
+pub(crate) struct Start {
+    /// Why, for people
+    purpose: String,
+    /// What may be asked for, `resource:action[,action]`; may be repeated
+    #[arg(short, long, value_name = "ASK", required = true)]
+    resource: Vec<Ask>,
+    #[command(flatten)]
+    declaration: Declaration,
+    /// End it when nobody shows life for three of these; never when not said
+    #[arg(long, value_name = "SPAN")]
+    heartbeat: Option<Span>,
+    /// For orchestrators: the agent that will hold it
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// The idempotency key: the same one gives the same task
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+impl Start {
+    pub(super) async fn run(self, session: &Session) -> Outcome {
+        let request = self.into_request()?;
+        let task = session.broker().await?.start_task(request).await?;
+        let task = TaskView::new(task, session.now());
+        session.out.one(&task)?;
+        session.out.hint(&format!(
+            "taskpass exec --task {id} --resource … -- CMD    end it: taskpass task complete {id}",
+            id = session.out.style.id(&task.id)
+        ));
+        Ok(Exit::Done)
+    }
+
+    fn into_request(self) -> Result<v1::StartTaskRequest, Failure> {
+        let Declaration { kind, label, initiator, task_ttl } = self.declaration;
+        Ok(v1::StartTaskRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            kind: kind.unwrap_or_default(),
+            purpose: self.purpose,
+            scopes: self.resource.iter().flat_map(Ask::scopes).collect(),
+            ttl: task_ttl.map(proto_span).transpose()?,
+            heartbeat_interval: self.heartbeat.map(proto_span).transpose()?,
+            labels: label.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+            initiator: initiator.unwrap_or_default(),
+            agent: self.agent.unwrap_or_default(),
+        })
+    }
+}
+
+fn proto_span(span: Span) -> Result<prost_types::Duration, Failure> {
+    span.as_duration().try_into().map_err(|_| Failure::usage(format!("`{span}` is too long")))
+}

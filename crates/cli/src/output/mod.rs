@@ -1,0 +1,158 @@
+//! What users see. Data goes to standard output in the form they asked for, talk to standard error.
+//!
+//! Invariants: JSON has stable keys and is the same on a terminal and in a pipe; tables are for people and no contract;
+//! no text from elsewhere reaches a terminal with a control character in it ([`text::safe`]).
+
+mod style;
+mod table;
+pub(crate) mod text;
+
+pub(crate) use style::Style;
+pub(crate) use table::{pairs, table};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal as _, Write as _};
+use taskpass_types::Timestamp;
+
+/// The `apiVersion` of every JSON body.
+pub(crate) const API_VERSION: &str = "taskpass.v1";
+
+/// The form of data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON document with stable keys.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+    /// Ids only, one a line.
+    Name,
+    /// For people.
+    #[default]
+    Table,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// Always.
+    Always,
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// A thing that commands show.
+pub(crate) trait Record: Serialize {
+    /// The `kind` of its JSON body.
+    const KIND: &'static str;
+    /// The header of its table.
+    const COLUMNS: &'static [&'static str];
+    /// What `-o name` shows.
+    fn name(&self) -> String;
+    /// Its line of the table.
+    fn row(&self, style: &Style) -> Vec<String>;
+    /// All about it, for people.
+    fn details(&self, style: &Style) -> Vec<(&'static str, String)>;
+}
+
+/// Where and how to show.
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) style: Style,
+    color: bool,
+    quiet: bool,
+}
+
+impl Output {
+    /// For this process: `color` is as asked for, and so is `quiet`, no hints.
+    pub(crate) fn new(format: Format, color: Color, quiet: bool, now: Timestamp) -> Self {
+        let lookup = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto if lookup("NO_COLOR") => false,
+            Color::Auto if lookup("CLICOLOR_FORCE") => true,
+            Color::Auto => {
+                io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        Self { format, style: Style { now, terminal: io::stdout().is_terminal() }, color, quiet }
+    }
+
+    /// Shows one record.
+    pub(crate) fn one<R: Record>(&self, record: &R) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(&json!({ "apiVersion": API_VERSION, "kind": R::KIND, "item": record })),
+            Format::Jsonl => self.jsonl(record),
+            Format::Name => self.print(&format!("{}\n", text::safe(&record.name()))),
+            Format::Table => self.print(&pairs(record.details(&self.style))),
+        }
+    }
+
+    /// Shows a page of records; `next` is the token of the page after it, empty for the last.
+    pub(crate) fn list<R: Record>(&self, records: &[R], next: &str) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.json(&json!({
+                "apiVersion": API_VERSION,
+                "kind": format!("{}List", R::KIND),
+                "items": records,
+                "nextPageToken": next,
+            })),
+            Format::Jsonl => records.iter().try_for_each(|record| self.jsonl(record)),
+            Format::Name => {
+                records.iter().try_for_each(|record| self.print(&format!("{}\n", text::safe(&record.name()))))
+            }
+            Format::Table => {
+                self.print(&table(R::COLUMNS, records.iter().map(|record| record.row(&self.style))))
+            }
+        }
+    }
+
+    /// One object on one line, at once.
+    pub(crate) fn jsonl(&self, record: &impl Serialize) -> io::Result<()> {
+        let line = serde_json::to_string(record)?;
+        self.print(&format!("{}\n", text::safe_json(&line)))
+    }
+
+    fn json(&self, body: &Value) -> io::Result<()> {
+        let body = serde_json::to_string_pretty(body)?;
+        self.print(&format!("{}\n", text::safe_json(&body)))
+    }
+
+    /// Text of ours on standard output, as it is.
+    pub(crate) fn print(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// One line of talk; nothing with `-q`.
+    pub(crate) fn say(&self, line: &str) {
+        if !self.quiet {
+            self.warn(line);
+        }
+    }
+
+    /// What to do next, for people.
+    pub(crate) fn hint(&self, command: &str) {
+        if self.format == Format::Table {
+            self.say(&format!("next: {command}"));
+        }
+    }
+
+    /// One line of talk that matters.
+    #[expect(clippy::unused_self, reason = "all output has one door")]
+    pub(crate) fn warn(&self, line: &str) {
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(io::stderr().lock(), "{}", text::safe(line));
+    }
+
+    /// Whether talk may be coloured.
+    pub(crate) fn color(&self) -> bool {
+        self.color
+    }
+}
