@@ -6,11 +6,11 @@ use crate::{
     file,
     queue::{Job, Queue, Work},
     tables::Snapshot,
-    writer::{Shared, closed},
+    writer::{Reopen, Shared, closed},
 };
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use redb::ReadableDatabase;
+use redb::{Database, ReadableDatabase};
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -39,8 +39,24 @@ impl RedbBackend {
     pub fn open(path: impl AsRef<Path>, limits: Limits) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let (database, history) = file::open_or_create(path)?;
+        let reopen = {
+            let path = path.to_owned();
+            move || file::open(&path)
+        };
+        Self::start(path, limits, database, history, Box::new(reopen))
+    }
+
+    /// `reopen` opens the same store after a failure.
+    pub(crate) fn start(
+        path: &Path,
+        limits: Limits,
+        database: Database,
+        history: HistoryId,
+        reopen: Reopen,
+    ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
+            reopen,
             limits,
             database: RwLock::new(Some(database)),
             queue: Queue::default(),

@@ -97,7 +97,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn prepare(database: &Database) -> Result<(), redb::Error> {
+pub(crate) fn prepare(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     for table in Table::ALL {
         transaction.open_table(definition(table))?;
@@ -128,7 +128,7 @@ fn check_format(path: &Path, database: &Database) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn history(path: &Path, database: &Database) -> Result<HistoryId, OpenError> {
+pub(crate) fn history(path: &Path, database: &Database) -> Result<HistoryId, OpenError> {
     let damaged = |error: redb::Error| OpenError::damaged(path, error);
     let transaction = database.begin_write().map_err(|error| damaged(error.into()))?;
     let mut changes = Changes::new(&transaction);

@@ -10,6 +10,8 @@
 
 mod backend;
 mod error;
+#[cfg(test)]
+mod faults;
 mod file;
 mod queue;
 mod tables;

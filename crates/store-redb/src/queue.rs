@@ -152,3 +152,54 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taskpass_store::conformance::events;
+    use taskpass_types::{TaskId, TenantId};
+
+    fn job(event: Event) -> Job {
+        Job::new(Work::Apply(event), Timestamp::default()).0
+    }
+
+    fn ordinary() -> Job {
+        job(events::heartbeat(&TenantId::default(), TaskId::new()))
+    }
+
+    fn urgent() -> Job {
+        job(events::end_task(&TenantId::default(), TaskId::new()))
+    }
+
+    #[test]
+    fn ends_go_first_and_are_not_refused_because_of_a_full_lane() {
+        let queue = Queue::default();
+        for _ in 0..LANE {
+            queue.push(ordinary()).unwrap();
+        }
+        assert_eq!(queue.push(ordinary()).unwrap_err().reason(), Reason::StoreUnavailable);
+        queue.push(urgent()).unwrap();
+        let batch = queue.take(None).unwrap();
+        assert_eq!((batch.len(), batch[0].urgent(), batch[1].urgent()), (BATCH, true, false));
+    }
+
+    #[test]
+    fn what_waits_is_taken_before_the_end() {
+        let queue = Queue::default();
+        for _ in 0..BATCH + 1 {
+            queue.push(ordinary()).unwrap();
+        }
+        queue.close();
+        assert_eq!(queue.take(None).unwrap().len(), BATCH);
+        assert_eq!(queue.take(None).unwrap().len(), 1);
+        assert!(queue.take(None).is_none());
+    }
+
+    #[test]
+    fn a_nudge_is_an_empty_batch() {
+        let queue = Queue::default();
+        queue.nudge();
+        assert_eq!(queue.take(None).unwrap().len(), 0);
+        assert_eq!(queue.take(Some(Duration::from_millis(1))).unwrap().len(), 0);
+    }
+}

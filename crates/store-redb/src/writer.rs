@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
 use crate::{
-    file,
+    OpenError, file,
     queue::{Job, Queue},
     tables::Changes,
 };
@@ -20,9 +20,13 @@ use tokio::sync::watch;
 /// How long to wait before a file that failed is tried again although nobody asks.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Opens the store again after a failure.
+pub(crate) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
+
 /// What the writer and the readers share.
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
+    pub(crate) reopen: Reopen,
     pub(crate) limits: Limits,
     /// `None` while the file cannot be opened. Readers hold the lock while they look, so that taking it to open anew
     /// waits until the last of them let go of the old handle.
@@ -111,7 +115,7 @@ impl Shared {
         let mut database = self.database.write();
         // Closes the file and releases its lock, or the next line would find it in use.
         file::close(database.take());
-        match file::open(&self.path) {
+        match (self.reopen)() {
             Ok(opened) => {
                 *database = Some(opened);
                 tracing::warn!(store = %self.path.display(), "the store was opened anew after a failure");

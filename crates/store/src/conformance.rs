@@ -12,7 +12,7 @@
 )]
 
 mod end;
-mod events;
+pub mod events;
 mod issue;
 mod list;
 mod schedule;

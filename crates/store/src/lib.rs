@@ -9,11 +9,13 @@
 //!
 //! [`Embedded`] turns any transactional key-value backend into a store; [`MemoryBackend`] is the reference, and
 //! `conformance` is the suite that every adapter has to pass.
+//! [`journal::Journaled`] puts a revocation journal in front of a store, so that a kill never waits for its disk.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod embedded;
 mod engine;
+pub mod journal;
 mod load;
 mod memory;
 mod port;

@@ -1,4 +1,4 @@
-//! The events of the suite: one agent, one resource, and what a test wants to be different.
+//! The events of the suite, also for an adapter's own tests: one agent, one resource; a test changes what it is about.
 
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_lease::{
@@ -11,21 +11,26 @@ use taskpass_types::{
     Timestamp, Ttl,
 };
 
-pub(super) const AGENT: &str = "ci/invoice-bot";
+/// The agent of every event.
+pub const AGENT: &str = "ci/invoice-bot";
 
-pub(super) fn agent(name: &str) -> AgentId {
+/// An agent's name.
+pub fn agent(name: &str) -> AgentId {
     AgentId::new(name).unwrap()
 }
 
-pub(super) fn revision(name: &str) -> PolicyRevision {
+/// A policy revision.
+pub fn revision(name: &str) -> PolicyRevision {
     PolicyRevision::new(name).unwrap()
 }
 
-pub(super) fn secs(secs: u64) -> Ttl {
+/// A time to live.
+pub fn secs(secs: u64) -> Ttl {
     Ttl::from_secs(secs).unwrap()
 }
 
-pub(super) fn request(id: &str) -> Request {
+/// A request; all have the same digest.
+pub fn request(id: &str) -> Request {
     Request { id: RequestId::new(id).unwrap(), digest: [7; 32] }
 }
 
@@ -38,7 +43,7 @@ fn action() -> ActionName {
 }
 
 /// A task of one hour.
-pub(super) fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> StartTask {
+pub fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> StartTask {
     StartTask {
         tenant: tenant.clone(),
         id,
@@ -57,7 +62,7 @@ pub(super) fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> St
 }
 
 /// A token of five minutes.
-pub(super) fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
+pub fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
     PlanLease {
         tenant: tenant.clone(),
         id,
@@ -81,7 +86,7 @@ pub(super) fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
 }
 
 /// Five more minutes.
-pub(super) fn renew(tenant: &TenantId, lease: LeaseId, request: &str) -> RenewLease {
+pub fn renew(tenant: &TenantId, lease: LeaseId, request: &str) -> RenewLease {
     RenewLease {
         tenant: tenant.clone(),
         lease,
@@ -98,7 +103,8 @@ pub(super) fn renew(tenant: &TenantId, lease: LeaseId, request: &str) -> RenewLe
     }
 }
 
-pub(super) fn end_task(tenant: &TenantId, task: TaskId) -> Event {
+/// Completed.
+pub fn end_task(tenant: &TenantId, task: TaskId) -> Event {
     Event::EndTask(EndTask {
         tenant: tenant.clone(),
         task,
@@ -107,7 +113,8 @@ pub(super) fn end_task(tenant: &TenantId, task: TaskId) -> Event {
     })
 }
 
-pub(super) fn end_lease(tenant: &TenantId, lease: LeaseId, hold: bool) -> Event {
+/// Killed.
+pub fn end_lease(tenant: &TenantId, lease: LeaseId, hold: bool) -> Event {
     Event::EndLease(EndLease {
         tenant: tenant.clone(),
         lease,
@@ -117,11 +124,13 @@ pub(super) fn end_lease(tenant: &TenantId, lease: LeaseId, hold: bool) -> Event 
     })
 }
 
-pub(super) fn heartbeat(tenant: &TenantId, task: TaskId) -> Event {
+/// A sign of life.
+pub fn heartbeat(tenant: &TenantId, task: TaskId) -> Event {
     Event::Heartbeat(Heartbeat { tenant: tenant.clone(), task })
 }
 
-pub(super) fn release_hold(tenant: &TenantId, task: TaskId) -> Event {
+/// What an operator does after a kill.
+pub fn release_hold(tenant: &TenantId, task: TaskId) -> Event {
     Event::ReleaseHold(ReleaseHold {
         key: HoldKey { tenant: tenant.clone(), agent: agent(AGENT), task, resource: resource() },
     })
