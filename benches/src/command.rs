@@ -1,0 +1,124 @@
+//! What the load generator can be asked for.
+
+use crate::{
+    death,
+    drive::{Figures, Slot, drive},
+    echo,
+    exchange::Kind,
+    process::{BrokerProcess, EchoProcess},
+    report::{Report, Target},
+    suite::{self, Plan, Run},
+    world::World,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+/// Puts load on a Taskpass broker of its own over mTLS on the loopback.
+#[derive(Debug, Parser)]
+pub struct Load {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the bare echo; started by this program itself.
+    #[command(hide = true)]
+    EchoServer { dir: PathBuf, port: u16 },
+    /// Measures one thing.
+    Run(One),
+    /// Measures everything, each beside what limits it.
+    Suite {
+        /// Seconds of one round.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Where to write one JSON object a line.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// What to call.
+    #[arg(long, value_enum, default_value_t = What::IssueJwt)]
+    what: What,
+    /// Calls in flight, on up to four connections.
+    #[arg(short = 'n', long, default_value_t = 64)]
+    in_flight: usize,
+    /// For how long; for `complete`, hundreds of rounds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// From the end of a task to the refusal at a verifier.
+    Complete,
+    /// The bare echo.
+    Echo,
+    /// Tokens.
+    IssueJwt,
+    /// Certificates.
+    IssueX509,
+}
+
+impl Load {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::EchoServer { dir, port } => echo::serve(&dir, port).await,
+            Command::Run(one) => one.run().await,
+            Command::Suite { seconds, rounds, out } => {
+                let plan = Plan { span: Duration::from_secs(seconds), rounds };
+                suite::run(plan, &mut Report::new(out.as_deref())?).await
+            }
+        }
+    }
+}
+
+impl One {
+    async fn run(self) -> anyhow::Result<()> {
+        let world = World::new()?;
+        let broker = BrokerProcess::start(&world, "broker").await?;
+        let echo = EchoProcess::start(&world).await?;
+        let plan = Plan { span: Duration::from_secs(self.seconds), rounds: 1 };
+        let run = Run { world: &world, broker: &broker, echo: &echo, plan };
+        let mut report = Report::new(None)?;
+        match self.what {
+            What::Complete => {
+                let rounds = usize::try_from(self.seconds)?.saturating_mul(100);
+                let death = death::measure(&world, broker.port, rounds).await?;
+                show(&mut report, "from the call", &death.from_call)?;
+                show(&mut report, "from the answer", &death.from_answer)?;
+            }
+            What::Echo => {
+                let sizes = run.issuers(Kind::Jwt, 1).await?.remove(0).sizes().await?;
+                self.drive(run.echoers(sizes, self.in_flight).await?, &mut report).await?;
+            }
+            What::IssueJwt => self.drive(run.issuers(Kind::Jwt, self.in_flight).await?, &mut report).await?,
+            What::IssueX509 => {
+                self.drive(run.issuers(Kind::X509, self.in_flight).await?, &mut report).await?
+            }
+        }
+        Ok(())
+    }
+
+    async fn drive<S: Slot>(&self, slots: Vec<S>, report: &mut Report) -> anyhow::Result<()> {
+        let (figures, _) = drive(slots, Duration::from_secs(self.seconds)).await?;
+        show(report, "calls", &figures)
+    }
+}
+
+fn show(report: &mut Report, name: &str, figures: &Figures) -> anyhow::Result<()> {
+    let Figures { rate, p50, p90, p99, max, .. } = *figures;
+    for (what, value) in
+        [("a second", rate), ("p50 ms", p50), ("p90 ms", p90), ("p99 ms", p99), ("max ms", max)]
+    {
+        report.add(name, Target::noted(&format!("{name}, {what}"), value), &())?;
+    }
+    Ok(())
+}
