@@ -1,6 +1,7 @@
 //! What can happen to a task or a lease.
 
 use crate::HoldKey;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
     ActionName, AgentId, Confirmation, CredentialKind, DecisionId, EndReason, Epoch, Initiator,
@@ -164,7 +165,7 @@ pub struct Heartbeat {
 }
 
 /// End a task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndTask {
     /// The tenant.
     pub tenant: TenantId,
@@ -177,7 +178,7 @@ pub struct EndTask {
 }
 
 /// End a lease.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndLease {
     /// The tenant.
     pub tenant: TenantId,

@@ -15,7 +15,10 @@ use taskpass_crypto::{KeyError, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
 use taskpass_net::{SocketError, TlsError};
 use taskpass_policy::{Policies, PolicyError};
-use taskpass_store::{Embedded, Store};
+use taskpass_store::{
+    Embedded, Store,
+    journal::{JournalError, Journaled},
+};
 use taskpass_store_redb::{OpenError, RedbBackend};
 use taskpass_types::{Clock, Refusal, Ttl, TtlError};
 
@@ -31,6 +34,8 @@ pub enum StartError {
     Bundles(#[from] BundleError),
     #[error("`{path}` cannot be made: {error}")]
     Directory { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error("the seal key is not set: {0}")]
@@ -79,7 +84,11 @@ impl Adapters {
             audit,
             attestors: Arc::new(Attestors::new(attestors)),
             bundles: Arc::new(bundles),
-            store: Arc::new(Embedded::new(store)),
+            store: Arc::new(Journaled::open(
+                Arc::new(Embedded::new(store)),
+                &config.data.revocations(),
+                config.limits.clone(),
+            )?),
             keys: Arc::new(keys),
             policies: Policies::load_dir(&config.policy.dir)?,
         })

@@ -26,6 +26,11 @@ impl Data {
         self.dir.join("store.redb")
     }
 
+    /// The ends that wait for the store to write again.
+    pub fn revocations(&self) -> PathBuf {
+        self.dir.join("revocations.journal")
+    }
+
     /// The audit log.
     pub fn audit(&self) -> PathBuf {
         self.dir.join("audit")

@@ -133,10 +133,10 @@ mod tests {
         let path = dir.path().join("journal");
         let (mut file, _) = JournalFile::open(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), CAPACITY as u64);
-        while file.append(&[7; 1000]).is_ok() {}
+        while file.append(&[7; 900]).is_ok() {}
         file.append(b"small").unwrap();
         drop(file);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), CAPACITY as u64);
-        assert_eq!(JournalFile::open(&path).unwrap().1.len(), CAPACITY / (1000 + HEAD) + 1);
+        assert_eq!(JournalFile::open(&path).unwrap().1.len(), CAPACITY / (900 + HEAD) + 1);
     }
 }

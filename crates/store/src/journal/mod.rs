@@ -22,7 +22,7 @@ use taskpass_lease::{Event, Lease, Limits, Outcome, Task, View, step};
 use taskpass_types::{
     Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId, Timestamp,
 };
-use tokio::sync::watch;
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, watch};
 
 /// A store with a revocation journal in front of it.
 pub struct Journaled {
@@ -30,9 +30,16 @@ pub struct Journaled {
     limits: Limits,
     file: Mutex<JournalFile>,
     overlay: RwLock<Overlay>,
-    /// Taken by whoever writes an end or replays, so that epochs are given in one order.
-    writing: tokio::sync::Mutex<()>,
+    /// Shared by writes that go straight to the store; alone for who replays or writes the journal, so that epochs are
+    /// given in one order.
+    writing: tokio::sync::RwLock<()>,
     denied: watch::Sender<u64>,
+}
+
+/// Leave to write to the store, until it is dropped.
+enum Passage<'a> {
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+    Shared { _guard: RwLockReadGuard<'a, ()> },
 }
 
 /// Why there is no journal.
@@ -60,7 +67,7 @@ impl Journaled {
             limits,
             file: Mutex::new(file),
             overlay: RwLock::new(Overlay::new(entries)),
-            writing: tokio::sync::Mutex::new(()),
+            writing: tokio::sync::RwLock::new(()),
             denied: watch::Sender::new(0),
         })
     }
@@ -73,7 +80,19 @@ impl Journaled {
         self.denied.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Brings the store up to date with the journal. Whoever calls holds `writing`.
+    /// Leave to write to the store: at once while the journal is empty, else after its replay.
+    async fn passage(&self) -> Result<Passage<'_>, Refusal> {
+        let shared = self.writing.read().await;
+        if self.is_empty() {
+            return Ok(Passage::Shared { _guard: shared });
+        }
+        drop(shared);
+        let alone = self.writing.write().await;
+        self.replay().await?;
+        Ok(Passage::Alone { _guard: alone })
+    }
+
+    /// Brings the store up to date with the journal. Whoever calls holds `writing` alone.
     async fn replay(&self) -> Result<(), Refusal> {
         let entries = self.overlay.read().entries().to_vec();
         for Entry { event, at, deny } in &entries {
@@ -98,6 +117,13 @@ impl Journaled {
             self.tell();
         }
         Ok(())
+    }
+
+    async fn end(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
+        let _passage = self.passage().await?;
+        let committed = self.store.apply(event, now).await?;
+        self.tell();
+        Ok(committed)
     }
 
     /// Writes an end to the journal; the store could not.
@@ -142,30 +168,21 @@ impl Journaled {
 #[async_trait]
 impl Store for Journaled {
     async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
-        let ends = matches!(event, Event::EndLease(_) | Event::EndTask(_));
-        if !ends && self.is_empty() {
+        if !matches!(event, Event::EndLease(_) | Event::EndTask(_)) {
+            let _passage = self.passage().await?;
             return self.store.apply(event, now).await;
         }
-        let _writing = self.writing.lock().await;
-        let applied = match self.replay().await {
-            Ok(()) => self.store.apply(event.clone(), now).await,
-            Err(refusal) => Err(refusal),
-        };
-        match applied {
-            Err(why) if ends && cannot_write(&why) => self.journal(event, now, why).await,
-            Ok(committed) => {
-                if ends {
-                    self.tell();
-                }
-                Ok(committed)
+        match self.end(event.clone(), now).await {
+            Err(why) if cannot_write(&why) => {
+                let _alone = self.writing.write().await;
+                self.journal(event, now, why).await
             }
-            Err(refusal) => Err(refusal),
+            done => done,
         }
     }
 
     async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal> {
-        let _writing = self.writing.lock().await;
-        self.replay().await?;
+        let _passage = self.passage().await?;
         let committed = self.store.apply_due(due, now).await?;
         if matches!(committed.outcome(), Outcome::TaskEnded(_)) {
             self.tell();

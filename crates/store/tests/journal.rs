@@ -1,0 +1,262 @@
+//! A store that cannot write, with a journal in front of it: ends get through, nothing else does, nothing is lost.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+use async_trait::async_trait;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use taskpass_lease::{
+    EndLease, EndTask, Event, Fence, Lease, Limits, Outcome, PlanLease, Request, StartTask, Task,
+};
+use taskpass_store::{
+    Committed, Denies, Due, Embedded, LeaseQuery, MemoryBackend, Page, Store, TaskQuery, journal::Journaled,
+};
+use taskpass_types::{
+    CredentialKind, DecisionId, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, LeaseId,
+    PolicyRevision, Reason, Refusal, RequestId, Revocability, SpiffeId, TaskId, TenantId, Timestamp, Ttl,
+};
+use tokio::sync::watch;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// The in-memory store on a disk that can fill up: reads work, writes do not.
+struct Disk {
+    store: Embedded<MemoryBackend>,
+    full: AtomicBool,
+    /// The store writes, but says that it does not know.
+    mute: AtomicBool,
+}
+
+impl Disk {
+    fn check(&self) -> Result<(), Refusal> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Refusal::new(Reason::StoreUnavailable, "no space left"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Disk {
+    async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
+        self.check()?;
+        let committed = self.store.apply(event, now).await?;
+        if self.mute.swap(false, Ordering::SeqCst) {
+            self.full.store(true, Ordering::SeqCst);
+            return Err(Refusal::new(Reason::OutcomeUnknown, "no answer"));
+        }
+        Ok(committed)
+    }
+    async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal> {
+        self.check()?;
+        self.store.apply_due(due, now).await
+    }
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Refusal> {
+        self.store.due(now, limit).await
+    }
+    async fn task(&self, tenant: &TenantId, id: TaskId) -> Result<Option<Task>, Refusal> {
+        self.store.task(tenant, id).await
+    }
+    async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
+        self.store.lease(tenant, id).await
+    }
+    async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
+        self.store.standing(tenant, id, now).await
+    }
+    async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {
+        self.store.tasks(query).await
+    }
+    async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
+        self.store.leases(query).await
+    }
+    async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
+        self.store.denies_after(tenant, epoch, limit).await
+    }
+    async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
+        self.store.policy_revision().await
+    }
+    fn history(&self) -> HistoryId {
+        self.store.history()
+    }
+    fn denied(&self) -> watch::Receiver<u64> {
+        self.store.denied()
+    }
+}
+
+struct World {
+    disk: Arc<Disk>,
+    store: Journaled,
+    tenant: TenantId,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = Embedded::new(MemoryBackend::new(Limits::default()).unwrap());
+        let disk = Arc::new(Disk { store, full: AtomicBool::new(false), mute: AtomicBool::new(false) });
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&disk, dir.path());
+        store.apply(Event::SetPolicyRevision(PolicyRevision::new("p1").unwrap()), NOW).await.unwrap();
+        Self { disk, store, tenant: TenantId::default(), dir }
+    }
+
+    async fn task(&self) -> Result<TaskId, Refusal> {
+        let id = TaskId::new();
+        let start = StartTask {
+            tenant: self.tenant.clone(),
+            id,
+            parent: None,
+            agent: "ci/bot".parse().unwrap(),
+            owner: "maya@acme.test".parse().unwrap(),
+            kind: "task".parse().unwrap(),
+            purpose: String::new(),
+            scopes: ["api:read".parse().unwrap()].into(),
+            initiator: "maya".parse().unwrap(),
+            labels: Default::default(),
+            ttl: Ttl::from_secs(600).unwrap(),
+            heartbeat: None,
+            request: Request { id: RequestId::new(id.to_string()).unwrap(), digest: [0; 32] },
+        };
+        self.store.apply(Event::StartTask(Box::new(start)), NOW).await.map(|_| id)
+    }
+
+    async fn plan(&self, task: TaskId) -> Result<LeaseId, Refusal> {
+        let id = LeaseId::new();
+        let plan = PlanLease {
+            tenant: self.tenant.clone(),
+            id,
+            task,
+            agent: "ci/bot".parse().unwrap(),
+            subject: SpiffeId::new("spiffe://acme.test/ci/bot").unwrap(),
+            resource: "api".parse().unwrap(),
+            actions: ["read".parse().unwrap()].into(),
+            kind: CredentialKind::Jwt,
+            revocability: Revocability::Bounded,
+            confirmation: None,
+            ttl: Ttl::from_secs(60).unwrap(),
+            policy_max_ttl: None,
+            evidence_expires_at: NOW.plus(Duration::from_secs(600)),
+            decision: DecisionId::new(),
+            policies: Vec::new(),
+            fence: Fence { policy_revision: PolicyRevision::new("p1").unwrap() },
+            key_generation: KeyGeneration(1),
+            request: Request { id: RequestId::new(id.to_string()).unwrap(), digest: [0; 32] },
+        };
+        self.store.apply(Event::PlanLease(Box::new(plan)), NOW).await.map(|_| id)
+    }
+
+    async fn end(&self, task: TaskId) -> Result<Committed, Refusal> {
+        let tenant = self.tenant.clone();
+        let end = EndTask { tenant, task, reason: EndReason::Killed, by: "maya".to_owned() };
+        self.store.apply(Event::EndTask(end), NOW).await
+    }
+
+    async fn kill(&self, lease: LeaseId) -> Result<Committed, Refusal> {
+        let tenant = self.tenant.clone();
+        let end = EndLease { tenant, lease, reason: EndReason::Killed, by: "maya".to_owned(), hold: true };
+        self.store.apply(Event::EndLease(end), NOW).await
+    }
+
+    async fn subjects(&self) -> Vec<(u64, DenySubject)> {
+        let denies = self.store.denies_after(&self.tenant, Epoch(0), 100).await.unwrap();
+        assert_eq!(denies.epoch.0, denies.records.last().map_or(0, |deny| deny.epoch.0));
+        denies.records.into_iter().map(|deny| (deny.epoch.0, deny.subject)).collect()
+    }
+
+    fn fill(&self, full: bool) {
+        self.disk.full.store(full, Ordering::SeqCst);
+    }
+}
+
+fn open(disk: &Arc<Disk>, dir: &Path) -> Journaled {
+    Journaled::open(disk.clone(), &dir.join("revocations"), Limits::default()).unwrap()
+}
+
+#[tokio::test]
+async fn ends_get_through_a_full_disk_and_everyone_sees_them() {
+    let world = World::new().await;
+    let (task, other) = (world.task().await.unwrap(), world.task().await.unwrap());
+    let (below, alone) = (world.plan(task).await.unwrap(), world.plan(other).await.unwrap());
+    let mut feed = world.store.denied();
+    feed.mark_unchanged();
+    world.fill(true);
+    assert!(matches!(world.end(task).await.unwrap().outcome(), Outcome::TaskEnded(_)));
+    assert!(matches!(world.kill(alone).await.unwrap().outcome(), Outcome::LeaseEnded(_)));
+    assert!(feed.has_changed().unwrap());
+
+    let told = [(1, DenySubject::Task(task)), (2, DenySubject::Lease(alone))];
+    assert_eq!(world.subjects().await, told);
+    for lease in [below, alone] {
+        let standing = world.store.standing(&world.tenant, lease, NOW).await.unwrap_err();
+        assert_eq!(standing.reason(), Reason::LeaseEnded);
+    }
+    assert!(world.store.task(&world.tenant, task).await.unwrap().unwrap().end().is_some());
+    let running = TaskQuery { running: true, ..TaskQuery::default() };
+    let running = world.store.tasks(&running).await.unwrap().items;
+    assert_eq!(running.iter().map(|task| task.id).collect::<Vec<_>>(), [other]);
+    // Nothing is granted meanwhile, and repeating an end is harmless.
+    assert_eq!(world.task().await.unwrap_err().reason(), Reason::StoreUnavailable);
+    assert_eq!(world.plan(other).await.unwrap_err().reason(), Reason::StoreUnavailable);
+    assert!(matches!(world.end(task).await.unwrap().outcome(), Outcome::AlreadyEnded(_)));
+
+    world.fill(false);
+    assert_eq!(
+        world.plan(other).await.unwrap_err().reason(),
+        Reason::HeldAfterKill,
+        "the kill's hold is there too"
+    );
+    assert_eq!(world.subjects().await, told, "the store gave the same epochs");
+    let stored = world.disk.denies_after(&world.tenant, Epoch(0), 100).await.unwrap();
+    assert_eq!(stored.records.len(), 2);
+    assert!(world.task().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_crash_while_the_disk_is_full_loses_no_end() {
+    let world = World::new().await;
+    let task = world.task().await.unwrap();
+    let lease = world.plan(task).await.unwrap();
+    world.fill(true);
+    world.end(task).await.unwrap();
+    let World { disk, store, tenant, dir } = world;
+    drop(store);
+    let store = open(&disk, dir.path());
+    assert_eq!(store.standing(&tenant, lease, NOW).await.unwrap_err().reason(), Reason::LeaseEnded);
+    disk.full.store(false, Ordering::SeqCst);
+    store.apply(Event::SetPolicyRevision(PolicyRevision::new("p2").unwrap()), NOW).await.unwrap();
+    assert!(disk.task(&tenant, task).await.unwrap().unwrap().end().is_some());
+    drop(store);
+    assert_eq!(open(&disk, dir.path()).denies_after(&tenant, Epoch(0), 9).await.unwrap().records.len(), 1);
+}
+
+#[tokio::test]
+async fn an_end_that_was_written_after_all_is_told_once() {
+    let world = World::new().await;
+    let task = world.task().await.unwrap();
+    world.disk.mute.store(true, Ordering::SeqCst);
+    assert!(matches!(world.end(task).await.unwrap().outcome(), Outcome::AlreadyEnded(_)));
+    assert_eq!(world.subjects().await, [(1, DenySubject::Task(task))]);
+    world.fill(false);
+    assert!(world.task().await.is_ok());
+    assert_eq!(world.subjects().await, [(1, DenySubject::Task(task))]);
+}
+
+#[tokio::test]
+async fn unknown_tasks_are_not_journaled() {
+    let world = World::new().await;
+    world.fill(true);
+    assert_eq!(world.end(TaskId::new()).await.unwrap_err().reason(), Reason::TaskNotFound);
+    assert!(world.subjects().await.is_empty());
+}
