@@ -3,7 +3,7 @@
 use crate::{OpenError, RedbBackend, RedbStore, file};
 use parking_lot::Mutex;
 use redb::{Builder, Database, StorageBackend};
-use std::{io, path::Path, sync::Arc};
+use std::{future::poll_fn, io, path::Path, pin::pin, sync::Arc, task::Poll};
 use taskpass_lease::{Event, Limits, Outcome};
 use taskpass_store::{Store, conformance::events};
 use taskpass_types::{LeaseId, Reason, TaskId, TenantId, Timestamp};
@@ -182,12 +182,10 @@ async fn a_caller_that_goes_away_does_not_undo_it() {
     let store = disk.store();
     let task = start(&store).await;
     let (lease, event) = plan(task);
-    let mut call = Box::pin(store.apply(event, NOW));
-    assert!(
-        std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_pending()))
-            .await
-    );
-    drop(call);
+    {
+        let mut call = pin!(store.apply(event, NOW));
+        poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
+    }
     drop(store);
     assert!(disk.mount().lease(&TenantId::default(), lease).await.unwrap().is_some());
 }
