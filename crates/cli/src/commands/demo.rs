@@ -40,7 +40,10 @@ impl Demo {
 
 impl DemoAgent {
     pub(super) async fn run(self) -> Outcome {
-        demo::act(self.args).await.map_err(|error| Failure::new(Exit::Unexpected, format!("{error:#}")))?;
-        Ok(Exit::Done)
+        match demo::act(self.args).await.map_err(|error| error.downcast::<taskpass_client::Error>()) {
+            Ok(()) => Ok(Exit::Done),
+            Err(Ok(refused)) => Err(refused.into()),
+            Err(Err(error)) => Err(Failure::new(Exit::Unexpected, format!("{error:#}"))),
+        }
     }
 }

@@ -76,7 +76,7 @@ impl LeaseView {
 impl Record for LeaseView {
     const KIND: &'static str = "Lease";
     const COLUMNS: &'static [&'static str] =
-        &["LEASE", "AGENT", "TASK", "RESOURCE", "ACTIONS", "KIND", "LEFT", "STATE"];
+        &["LEASE", "AGENT", "TASK", "RESOURCE", "ACTIONS", "KIND", "ENDS", "STATE"];
 
     fn name(&self) -> String {
         self.id.clone()

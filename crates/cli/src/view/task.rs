@@ -64,7 +64,7 @@ impl TaskView {
 
 impl Record for TaskView {
     const KIND: &'static str = "Task";
-    const COLUMNS: &'static [&'static str] = &["TASK", "AGENT", "KIND", "PURPOSE", "LIVE", "LEFT", "STATE"];
+    const COLUMNS: &'static [&'static str] = &["TASK", "AGENT", "KIND", "PURPOSE", "LIVE", "ENDS", "STATE"];
 
     fn name(&self) -> String {
         self.id.clone()
