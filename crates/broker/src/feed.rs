@@ -53,6 +53,8 @@ pub struct FeedMessage {
     pub sent_at: Timestamp,
     /// In the first message, and when they changed.
     pub keys: Option<VerificationKeys>,
+    /// The rest follows at once.
+    pub more: bool,
 }
 
 /// The feed of one verifier.
@@ -124,7 +126,8 @@ impl DenyFeed {
         let mut denies = self.read(after).await?;
         if denies.epoch < after {
             // It comes from a future that this history does not have: all over again.
-            return self.message(history, Epoch::default(), true, Vec::new(), Epoch::default()).await;
+            let nothing = Denies { records: Vec::new(), epoch: denies.epoch };
+            return Ok(self.message(history, Epoch::default(), true, nothing, Epoch::default()));
         }
         if !begins && denies.epoch == after {
             // Whether something was denied or the time ran out, the read below tells.
@@ -132,28 +135,30 @@ impl DenyFeed {
             denies = self.read(after).await?;
         }
         let reached = reached(&denies);
-        self.message(history, after, snapshot, denies.records, reached).await
+        Ok(self.message(history, after, snapshot, denies, reached))
     }
 
     async fn read(&self, after: Epoch) -> Result<Denies, Refusal> {
         self.broker.parts().store.denies_after(&self.tenant, after, RECORDS_PER_MESSAGE).await
     }
 
-    async fn message(
+    fn message(
         &mut self,
         history: HistoryId,
         after: Epoch,
         snapshot: bool,
-        records: Vec<DenyRecord>,
+        denies: Denies,
         epoch: Epoch,
-    ) -> Result<FeedMessage, Refusal> {
+    ) -> FeedMessage {
         self.position = Position::Sent(epoch);
         let keys = self.broker.verification_keys();
         let keys = (self.keys.as_ref() != Some(&keys)).then(|| {
             self.keys = Some(keys.clone());
             keys
         });
-        Ok(FeedMessage { history, after, epoch, snapshot, records, sent_at: self.broker.now(), keys })
+        let more = epoch < denies.epoch;
+        let records = denies.records;
+        FeedMessage { history, after, epoch, snapshot, records, sent_at: self.broker.now(), keys, more }
     }
 }
 

@@ -4,11 +4,14 @@ use crate::{
     Broker, Caller, Role,
     tasks::{may_see, own_only, unexpected},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use taskpass_audit::{Action, Event};
-use taskpass_lease::{EndLease, Event as Change, HoldKey, Lease, Outcome, ReleaseHold};
+use taskpass_lease::{End, EndLease, Event as Change, HoldKey, Lease, LeaseState, Outcome, ReleaseHold};
 use taskpass_store::{LeaseQuery, Page};
-use taskpass_types::{EndReason, LeaseId, Reason, Refusal};
+use taskpass_types::{EndReason, LeaseId, Reason, Refusal, TaskId};
+
+/// How the tasks of one answer ended, if they have; each is looked up once.
+type Ends = BTreeMap<TaskId, Option<End>>;
 
 impl Broker {
     /// One lease, if the caller may see it.
@@ -17,7 +20,8 @@ impl Broker {
     /// `LEASE_NOT_FOUND`, also for a lease that is not the caller's.
     pub async fn lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
         let lease = self.parts().store.lease(&caller.tenant, id).await?;
-        lease.filter(|lease| may_see(caller, lease.agent())).ok_or_else(not_found)
+        let lease = lease.filter(|lease| may_see(caller, lease.agent())).ok_or_else(not_found)?;
+        self.as_it_is(lease, &mut Ends::new()).await
     }
 
     /// A page of the leases that the caller may see.
@@ -27,7 +31,37 @@ impl Broker {
     pub async fn leases(&self, caller: &Caller, query: LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
         let agent = own_only(caller, query.agent)?;
         let query = LeaseQuery { tenant: caller.tenant.clone(), agent, ..query };
-        self.parts().store.leases(&query).await
+        let mut page = self.parts().store.leases(&query).await?;
+        let mut ends = Ends::new();
+        for lease in std::mem::take(&mut page.items) {
+            let lease = self.as_it_is(lease, &mut ends).await?;
+            if !(query.active && lease.end().is_some()) {
+                page.items.push(lease);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The lease as every verifier sees it: ended with its task, also before its own record is marked.
+    async fn as_it_is(&self, mut lease: Lease, ends: &mut Ends) -> Result<Lease, Refusal> {
+        for id in lease.task_path.iter() {
+            if lease.end().is_some() {
+                break;
+            }
+            let end = match ends.get(&id) {
+                Some(end) => end.clone(),
+                None => {
+                    let task = self.parts().store.task(&lease.tenant, id).await?;
+                    let end = task.and_then(|task| task.end().cloned());
+                    ends.insert(id, end.clone());
+                    end
+                }
+            };
+            if let Some(end) = end {
+                lease.state = LeaseState::Ended(end);
+            }
+        }
+        Ok(lease)
     }
 
     /// Ends a lease and, unless told otherwise, holds its agent, task and resource: a killed agent simply asks again.

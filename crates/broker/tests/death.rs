@@ -35,8 +35,12 @@ async fn completing_is_one_deny_record_whatever_is_below() {
     let denies = world.store.denies_after(&TenantId::default(), Epoch(0), 10).await.unwrap();
     assert_eq!(denies.records.len(), 1);
     assert_eq!(denies.records[0].subject, DenySubject::Task(task.id));
-    // Nothing is marked yet, and everything is dead already.
+    // Nothing is marked yet, and everything is dead already, and shown so.
     assert_eq!(reason(&world, leases[0].id).await, None);
+    let shown = world.broker.lease(&world.caller("ci/bot"), leases[0].id).await.unwrap();
+    assert_eq!(shown.end(), ended.end());
+    let live = taskpass_store::LeaseQuery { active: true, ..Default::default() };
+    assert!(world.broker.leases(&world.caller("ci/bot"), live).await.unwrap().items.is_empty());
     assert_eq!(world.renew("ci/bot", leases[0].id).await.err().unwrap().reason(), Reason::TaskEnded);
     assert_eq!(world.issue("ci/bot", task.id).await.err().unwrap().reason(), Reason::TaskEnded);
     // The reconciler marks it, in slices, and writes down each.

@@ -54,16 +54,13 @@ pub enum Resync {
 /// What a message did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It is applied or kept for later, but a full page may not be the last: how fresh the feed is remains unknown.
+    /// It is applied or kept for later, but the rest of it has not come: how fresh the feed is remains unknown.
     Part,
     /// It was known already, and says nothing about how fresh the feed is.
     Repeat,
     /// Everything that the broker had when it sent the message is held.
     Whole,
 }
-
-/// A broker that has more than this to say says it in several messages, each but the last with this many records.
-pub const PAGE: usize = 512;
 
 /// What is held of one tenant's feed.
 #[derive(Debug)]
@@ -101,7 +98,7 @@ impl Feed {
     pub fn apply(&mut self, message: Message, horizon: Timestamp) -> Result<Applied, Resync> {
         let start = if message.snapshot { Epoch(0) } else { message.after };
         in_order(&message.records, start, message.epoch)?;
-        let whole = message.records.len() < PAGE;
+        let whole = !message.more;
         let staged = self.staged.take();
         match staged {
             _ if message.snapshot => {

@@ -27,6 +27,8 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// What credentials are checked against, when that is new.
     pub keys: Option<Keys>,
+    /// The rest follows at once.
+    pub more: bool,
 }
 
 /// A message that is not understood.
@@ -51,6 +53,7 @@ impl TryFrom<v1::WatchDeniesResponse> for Message {
             records: message.records.into_iter().map(record).collect::<Result<_, _>>()?,
             sent_at: instant(message.send_time).ok_or_else(|| malformed("its time"))?,
             keys: message.keys.map(|keys| Keys::parse(&keys)).transpose()?,
+            more: message.more,
         })
     }
 }

@@ -11,7 +11,7 @@ use taskpass_types::{
 };
 use taskpass_verify::{
     denies::{Denies, Record, TooMany},
-    feed::{Applied, Feed, PAGE, Position, Resync},
+    feed::{Applied, Feed, Position, Resync},
     wire::Message,
 };
 
@@ -57,6 +57,7 @@ fn snapshot(records: &[Record]) -> Message {
         records: records.to_vec(),
         sent_at: NEVER,
         keys: None,
+        more: false,
     }
 }
 
@@ -230,8 +231,13 @@ fn pages(records: &[Record]) -> Vec<Message> {
         .map(|page| delta(page.first().map_or(0, |first| first.epoch.0 - 1), page))
         .collect();
     pages[0].snapshot = true;
+    let last = pages.len() - 1;
+    pages[..last].iter_mut().for_each(|page| page.more = true);
     pages
 }
+
+/// How many records go into one message here.
+const PAGE: usize = 512;
 
 #[test]
 fn a_snapshot_in_pages_is_in_force_only_when_it_is_complete() {
@@ -268,10 +274,11 @@ fn a_snapshot_whose_pages_do_not_follow_is_dropped() {
 }
 
 #[test]
-fn a_full_page_of_news_is_enforced_at_once_but_may_not_be_the_last() {
+fn news_with_more_to_come_is_enforced_at_once_and_says_nothing_of_freshness() {
     let records: Vec<_> = (1..=PAGE as u64).map(lease).collect();
     let mut feed = fed([snapshot(&[])], NEVER);
-    assert_eq!(feed.apply(delta(0, &records), NEVER), Ok(Applied::Part));
+    let part = Message { more: true, ..delta(0, &records) };
+    assert_eq!(feed.apply(part, NEVER), Ok(Applied::Part));
     assert_eq!(set(&feed).len(), PAGE);
     assert_eq!(feed.apply(delta(PAGE as u64, &[]), NEVER), Ok(Applied::Whole));
 }

@@ -397,7 +397,8 @@ async fn the_first_page_of_a_snapshot_accepts_nothing_yet() {
     let verifier = broker.builder().start().unwrap();
     let session = broker.session().await;
     let late = grant();
-    session.say(broker.snapshot(512, (1..=512).map(|epoch| lease(epoch, &grant())).collect())).await;
+    let page = broker.snapshot(512, (1..=512).map(|epoch| lease(epoch, &grant())).collect());
+    session.say(WatchDeniesResponse { more: true, ..page }).await;
     let token = broker.token(&late);
     // The keys come with the first page: from then on only the feed stands between the token and its acceptance.
     while code(verifier.verify_token("")) == "not_ready" {

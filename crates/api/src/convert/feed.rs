@@ -23,6 +23,7 @@ pub(crate) fn feed_message(message: FeedMessage) -> v1::WatchDeniesResponse {
         records: message.records.into_iter().map(record).collect(),
         send_time: Some(timestamp(message.sent_at)),
         keys: message.keys.map(keys),
+        more: message.more,
     }
 }
 

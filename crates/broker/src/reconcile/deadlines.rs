@@ -16,7 +16,9 @@ const BATCH: usize = 256;
 const ACTOR: Actor = Actor::Broker("deadlines");
 
 pub(super) async fn run(broker: Broker) {
+    let mut denied = broker.parts().store.denied();
     loop {
+        denied.mark_unchanged();
         let pause = match broker.work_off_schedule().await {
             Ok(pause) => pause,
             Err(refusal) => {
@@ -24,7 +26,8 @@ pub(super) async fn run(broker: Broker) {
                 AFTER_FAILURE
             }
         };
-        tokio::time::sleep(pause).await;
+        // A task that has just ended is settled at once.
+        drop(tokio::time::timeout(pause, denied.changed()).await);
     }
 }
 

@@ -111,6 +111,7 @@ impl Broker {
             records,
             send_time: time(self.clock.now()),
             keys: Some(keys(&self.ring)),
+            more: false,
         }
     }
 
