@@ -1,6 +1,8 @@
 //! Deny records: the one write by which anything dies, and what every channel reads.
 
-use crate::{AgentId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, TaskId, TenantId, Timestamp};
+use crate::{
+    AgentId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, TaskId, TenantId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! What a credential says, whatever its kind: the same facts in a token's claims and in a certificate's extension.
 
 use crate::{
-    ActionName, AgentId, DecisionId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, SpiffeId, TaskId,
-    TenantId, Timestamp,
+    ActionName, AgentId, DecisionId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, SpiffeId,
+    TaskId, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -19,8 +19,8 @@ pub use deny::{DenyRecord, DenySubject, EndReason, Epoch, HistoryId};
 pub use grant::{Confirmation, CredentialKind, Grant, Revocability, TaskPath};
 pub use id::{DecisionId, LeaseId, ParseIdError, TaskId};
 pub use name::{
-    ActionName, AgentId, Initiator, KeyGeneration, Owner, ParseNameError, PolicyRevision, RequestId, ResourceName,
-    TaskKind, TenantId,
+    ActionName, AgentId, Initiator, KeyGeneration, Owner, ParseNameError, PolicyRevision, RequestId,
+    ResourceName, TaskKind, TenantId,
 };
 pub use reason::{Kind, Reason};
 pub use refusal::Refusal;

@@ -13,7 +13,13 @@ pub struct ParseNameError {
     why: &'static str,
 }
 
-fn check(text: &str, what: &'static str, max: usize, allow: fn(u8) -> bool, why: &'static str) -> Result<(), ParseNameError> {
+fn check(
+    text: &str,
+    what: &'static str,
+    max: usize,
+    allow: fn(u8) -> bool,
+    why: &'static str,
+) -> Result<(), ParseNameError> {
     let bad = |why| Err(ParseNameError { text: text.escape_debug().take(64).collect(), what, why });
     if text.is_empty() {
         return bad("it is empty");
@@ -158,7 +164,9 @@ mod tests {
 
     #[test]
     fn names_have_one_canonical_form() {
-        for bad in ["", "Billing", " billing", "billing ", "a\0b", "a\u{202e}b", "a//b", "/a", "a/", "a/../b", "ünï"] {
+        for bad in
+            ["", "Billing", " billing", "billing ", "a\0b", "a\u{202e}b", "a//b", "/a", "a/", "a/../b", "ünï"]
+        {
             assert!(ResourceName::new(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(ResourceName::new("a".repeat(201)).is_err());

@@ -25,7 +25,13 @@ struct Inner {
 impl Refusal {
     /// `message` is lower case, without a full stop, with the caller's input in backticks.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, message: message.into(), fix: None, metadata: Vec::new(), context: None }))
+        Self(Box::new(Inner {
+            reason,
+            message: message.into(),
+            fix: None,
+            metadata: Vec::new(),
+            context: None,
+        }))
     }
 
     /// What the caller, or the operator, can do about it.

@@ -32,7 +32,10 @@ impl TrustDomain {
         if text.len() > 255 {
             return bad("it is longer than 255 bytes");
         }
-        if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_')) {
+        if !text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'))
+        {
             return bad("use a-z, 0-9, `.`, `-`, `_`");
         }
         Ok(Self(text.into()))
@@ -65,14 +68,18 @@ impl SpiffeId {
         };
         let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
         let Ok(trust_domain) = TrustDomain::new(domain) else {
-            return bad("its trust domain is not valid (user information, port and upper case are not allowed)");
+            return bad(
+                "its trust domain is not valid (user information, port and upper case are not allowed)",
+            );
         };
         for segment in path.into_iter().flat_map(|path| path.split('/')) {
             if matches!(segment, "" | "." | "..") {
                 return bad("a path segment is empty, `.` or `..`");
             }
             if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) {
-                return bad("use a-z, A-Z, 0-9, `.`, `-`, `_` in path segments (no query, fragment or percent-encoding)");
+                return bad(
+                    "use a-z, A-Z, 0-9, `.`, `-`, `_` in path segments (no query, fragment or percent-encoding)",
+                );
             }
         }
         Ok(Self { text: text.into(), trust_domain })
@@ -152,11 +159,25 @@ mod tests {
     #[test]
     fn bad_ids() {
         for bad in [
-            "", "spiffe://", "spiffe:///a", "http://acme.test/a", "SPIFFE://acme.test/a", "spiffe://Acme.test/a",
-            "spiffe://acme.test/", "spiffe://acme.test//a", "spiffe://acme.test/a/", "spiffe://acme.test/./a",
-            "spiffe://acme.test/../a", "spiffe://user@acme.test/a", "spiffe://acme.test:80/a",
-            "spiffe://acme.test/a?b", "spiffe://acme.test/a#b", "spiffe://acme.test/%41", "spiffe://[::1]/a",
-            "spiffe://acme.test/a b", "spiffe://acme.test/a\0",
+            "",
+            "spiffe://",
+            "spiffe:///a",
+            "http://acme.test/a",
+            "SPIFFE://acme.test/a",
+            "spiffe://Acme.test/a",
+            "spiffe://acme.test/",
+            "spiffe://acme.test//a",
+            "spiffe://acme.test/a/",
+            "spiffe://acme.test/./a",
+            "spiffe://acme.test/../a",
+            "spiffe://user@acme.test/a",
+            "spiffe://acme.test:80/a",
+            "spiffe://acme.test/a?b",
+            "spiffe://acme.test/a#b",
+            "spiffe://acme.test/%41",
+            "spiffe://[::1]/a",
+            "spiffe://acme.test/a b",
+            "spiffe://acme.test/a\0",
         ] {
             assert!(SpiffeId::new(bad).is_err(), "{bad:?} was accepted");
         }
