@@ -1,6 +1,6 @@
 //! The life of tasks and leases as a pure state machine: `step(view, event, now) -> effects`.
 //!
-//! No I/O, no async, no clock: a store loads a [`View`], calls [`step`] inside its own serialised transaction and saves
+//! No I/O, no async, no clock: a store loads a [`View`], calls [`step()`] inside its own serialised transaction and saves
 //! the [`Effects`]. Every rule about what may live, for how long, and what ends it, is here and nowhere else.
 //!
 //! Invariants (named as in the design; `tests/model.rs` holds them against random histories):

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use taskpass_types::{CredentialKind, Ttl};
 
-/// The bounds that [`crate::step`] enforces.
+/// The bounds that [`crate::step()`] enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest a task may run.

@@ -7,7 +7,7 @@ use taskpass_types::{
 };
 
 /// The records that an event is about, as they are inside the store's transaction. What an event does not need stays
-/// empty; [`crate::step`] says on each event what it needs.
+/// empty; [`crate::step()`] says on each event what it needs.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The newest deny record of the tenant.

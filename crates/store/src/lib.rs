@@ -1,6 +1,6 @@
 //! The store port: where tasks, leases and deny records live, and the schedule of what is due.
 //!
-//! A store runs [`taskpass_lease::step`] inside its own serialised transaction and answers when the result is durable.
+//! A store runs [`taskpass_lease::step()`] inside its own serialised transaction and answers when the result is durable.
 //! That is all there is to a state change, so adapters cannot differ in what they allow. Invariants:
 //! - an answer means durable; an error means that nothing was written, unless it says *outcome unknown*;
 //! - only a commit makes a [`Prepared`], and only a `Prepared` can be signed;
