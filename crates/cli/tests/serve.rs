@@ -61,3 +61,13 @@ async fn a_task_gets_a_token_and_ends_with_it() {
     assert_eq!(late.reason(), Some(Reason::TaskEnded));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_the_way_to_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    std::fs::remove_file(dir.path().join("seal.key")).unwrap();
+    let error = Server::start(&config).await.err().unwrap();
+    assert!(error.to_string().contains("seal.key"), "{error}");
+    assert!(error.fix().is_some_and(|fix| fix.contains("chmod 600")), "{:?}", error.fix());
+}

@@ -75,9 +75,10 @@ fn check(config: &Config, session: &Session) -> Outcome {
 
 async fn serve(config: &Config) -> Outcome {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::start(config)
-        .await
-        .map_err(|error| Failure::new(Exit::Unexpected, format!("the broker does not start: {error}")))?;
+    let server = Server::start(config).await.map_err(|error| {
+        let failure = Failure::new(Exit::Unexpected, format!("the broker does not start: {error}"));
+        error.fix().into_iter().fold(failure, |failure, fix| failure.fix(fix))
+    })?;
     tracing::info!(addresses = ?server.addresses, "serving");
     tokio::select! {
         _ = terminate.recv() => {}

@@ -58,6 +58,22 @@ pub enum StartError {
     Ttl(#[from] TtlError),
 }
 
+impl StartError {
+    /// What the operator can do about it, where the message does not say so itself.
+    pub fn fix(&self) -> Option<&'static str> {
+        match self {
+            Self::Bind { .. } => Some("stop who listens there, or choose another address under [listen]"),
+            Self::NoSeal(_) => {
+                Some("make one: head -c 32 /dev/urandom | base64 > FILE && chmod 600 FILE; see [keys]")
+            }
+            Self::Policies(_) => Some("taskpass policy check DIR"),
+            Self::Store(error) => Some(error.fix()),
+            Self::StoreUnavailable(_) => Some("check that the disk has free space"),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that was opened.
 pub(super) struct Adapters {
     pub(super) audit: Arc<AuditLog>,
@@ -134,6 +150,9 @@ fn seal(seal: &Seal) -> Result<SealKey, StartError> {
             SealKey::from_credentials_dir(variable("CREDENTIALS_DIRECTORY")?.as_ref(), name)?
         }
         Seal::Env(name) => SealKey::from_env_value(&variable(name)?)?,
+        Seal::File(path) if !path.exists() => {
+            return Err(StartError::NoSeal(format!("there is no file `{}`", path.display())));
+        }
         Seal::File(path) => SealKey::from_file(path)?,
     })
 }
