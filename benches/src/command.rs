@@ -88,6 +88,7 @@ impl One {
         let plan = Plan { span: Duration::from_secs(self.seconds), rounds: 1 };
         let run = Run { world: &world, broker: &broker, echo: &echo, plan };
         let mut report = Report::new(None)?;
+        let before = broker.processor_time()?;
         match self.what {
             What::Complete => {
                 let rounds = usize::try_from(self.seconds)?.saturating_mul(100);
@@ -104,20 +105,26 @@ impl One {
                 self.drive(run.issuers(Kind::X509, self.in_flight).await?, &mut report).await?
             }
         }
-        Ok(())
+        let used = broker.processor_time()?.saturating_sub(before).as_secs_f64();
+        report.add("broker", Target::noted("broker, processor seconds", used), &())
     }
 
     async fn drive<S: Slot>(&self, slots: Vec<S>, report: &mut Report) -> anyhow::Result<()> {
         let (figures, _) = drive(slots, Duration::from_secs(self.seconds)).await?;
-        show(report, "calls", &figures)
+        show(report, "load", &figures)
     }
 }
 
 fn show(report: &mut Report, name: &str, figures: &Figures) -> anyhow::Result<()> {
-    let Figures { rate, p50, p90, p99, max, .. } = *figures;
-    for (what, value) in
-        [("a second", rate), ("p50 ms", p50), ("p90 ms", p90), ("p99 ms", p99), ("max ms", max)]
-    {
+    let Figures { rate, calls, p50, p90, p99, max } = *figures;
+    for (what, value) in [
+        ("calls", calls as f64),
+        ("a second", rate),
+        ("p50 ms", p50),
+        ("p90 ms", p90),
+        ("p99 ms", p99),
+        ("max ms", max),
+    ] {
         report.add(name, Target::noted(&format!("{name}, {what}"), value), &())?;
     }
     Ok(())

@@ -15,6 +15,7 @@ use taskpass_proto::v1::{
     issue_credential_request::Form as Asked,
 };
 use tonic::transport::Channel;
+use uuid::Uuid;
 
 /// What to issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,34 +30,33 @@ pub enum Kind {
 pub struct IssueSlot {
     client: CredentialServiceClient<Channel>,
     request: IssueCredentialRequest,
-    name: String,
-    count: u64,
 }
 
 impl IssueSlot {
     /// Starts a task over `channel` to issue under.
     pub async fn new(channel: Channel, kind: Kind) -> anyhow::Result<Self> {
-        let task = start_task(&Broker::new(channel.clone())).await?;
         let form = match kind {
             Kind::Jwt => Asked::Token(TokenForm::default()),
             Kind::X509 => Asked::Certificate(CertificateForm { csr: csr()? }),
         };
         let request = IssueCredentialRequest {
-            task_id: task.clone(),
+            task_id: start_task(&Broker::new(channel.clone())).await?,
             resource: RESOURCE.to_owned(),
             actions: vec![ACTION.to_owned()],
             form: Some(form),
             ..Default::default()
         };
-        Ok(Self { client: CredentialServiceClient::new(channel), request, name: task, count: 0 })
+        Ok(Self { client: CredentialServiceClient::new(channel), request })
     }
 
     /// Issues once.
     pub async fn issue(&mut self) -> anyhow::Result<IssueCredentialResponse> {
-        self.count += 1;
-        let request_id = format!("{}-{}", self.name, self.count);
-        let request = IssueCredentialRequest { request_id, ..self.request.clone() };
-        Ok(self.client.issue_credential(request).await?.into_inner())
+        Ok(self.client.issue_credential(self.request()).await?.into_inner())
+    }
+
+    /// The next request, with an idempotency key such as our client gives.
+    fn request(&self) -> IssueCredentialRequest {
+        IssueCredentialRequest { request_id: Uuid::now_v7().to_string(), ..self.request.clone() }
     }
 
     /// Its task.
@@ -66,12 +66,7 @@ impl IssueSlot {
 
     /// How large request and answer are.
     pub async fn sizes(&mut self) -> anyhow::Result<Sizes> {
-        let answer = self.issue().await?.encoded_len();
-        let request = IssueCredentialRequest {
-            request_id: format!("{}-{}", self.name, self.count),
-            ..self.request.clone()
-        };
-        Ok(Sizes { ask: request.encoded_len(), answer })
+        Ok(Sizes { ask: self.request().encoded_len(), answer: self.issue().await?.encoded_len() })
     }
 }
 

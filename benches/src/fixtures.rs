@@ -1,6 +1,14 @@
 //! Inputs that the load generator and the benchmarks share.
 
+use std::time::Duration;
 use taskpass_policy::demo::DEMO;
+use taskpass_types::{
+    ActionName, AgentId, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName,
+    SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
+};
+
+/// The `iss` of tokens that no broker signed.
+pub const ISSUER: &str = "https://taskpass.bench.test";
 
 /// How many policies the demo has.
 const IN_DEMO: usize = 5;
@@ -16,4 +24,31 @@ pub fn policies(count: usize) -> Vec<(String, String)> {
         )
     });
     demo.chain([("others.cedar".to_owned(), others.collect())]).collect()
+}
+
+/// The trust domain of credentials that no broker signed.
+pub fn trust_domain() -> anyhow::Result<TrustDomain> {
+    Ok(TrustDomain::new("bench.test")?)
+}
+
+/// What one agent was granted: to read invoices for five minutes from `now`.
+pub fn grant(now: Timestamp) -> anyhow::Result<Grant> {
+    let (task, now) = (TaskId::new(), now.floor_to_secs());
+    Ok(Grant {
+        tenant: TenantId::default(),
+        lease: LeaseId::new(),
+        renewal: 0,
+        task_path: TaskPath::root(task),
+        subject: SpiffeId::from_parts(&trust_domain()?, &format!("dev/bench/task/{task}"))?,
+        agents: vec![AgentId::new("dev/bench")?],
+        owner: Owner::new("maya@acme.test")?,
+        resource: ResourceName::new("demo-api")?,
+        actions: vec![ActionName::new("invoice:read")?],
+        decision: DecisionId::new(),
+        policy_revision: PolicyRevision::new("a1b2c3d4e5f6")?,
+        key_generation: KeyGeneration(1),
+        confirmation: None,
+        issued_at: now,
+        expires_at: now.plus(Duration::from_secs(300)),
+    })
 }

@@ -62,6 +62,16 @@ impl BrokerProcess {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// The processor time that it has used, by all its threads, to a hundredth of a second.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let pid = self.child.id().context("the broker has ended")?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // After the name in brackets come the state and ten more fields; then user and system time in ticks.
+        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(Duration::from_millis(ticks.sum::<Result<u64, _>>()? * 10))
+    }
+
     /// Ends it, at once.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)

@@ -1,0 +1,50 @@
+//! What is signed, and what checks it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a benchmark may panic; criterion's macros make public items"
+)]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use taskpass_bench::fixtures;
+use taskpass_crypto::{CaBundle, Expect, KeyPolicy, KeyRing, Leeway, SealKey, TokenKeys, jws, x509};
+use taskpass_types::{Clock as _, SystemClock};
+
+fn sign(criterion: &mut Criterion) {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), SystemClock::default());
+    let seal = SealKey::from_env_value(&"5a".repeat(32)).unwrap();
+    let policy = KeyPolicy::new(fixtures::trust_domain().unwrap());
+    let ring = KeyRing::open(&dir.path().join("keys"), &seal, &clock, policy).unwrap();
+    let grant = fixtures::grant(clock.now()).unwrap();
+
+    let signer = ring.signer();
+    let token = signer.sign(fixtures::ISSUER, &grant).unwrap();
+    criterion.bench_function("jws/sign", |b| b.iter(|| signer.sign(fixtures::ISSUER, black_box(&grant))));
+    criterion.bench_function("jws/read back", |b| b.iter(|| jws::read_back(black_box(&token))));
+    let keys = TokenKeys::parse(ring.jwks_json().as_bytes()).unwrap();
+    let expect = Expect {
+        issuer: fixtures::ISSUER,
+        audience: Some(&grant.resource),
+        now: clock.now(),
+        leeway: Leeway::MAX,
+    };
+    criterion.bench_function("jws/verify", |b| b.iter(|| keys.verify(black_box(&token), &expect).unwrap()));
+
+    let request = rcgen::CertificateParams::default();
+    let request = request.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = x509::csr::public_key(request.der()).unwrap();
+    let ca = ring.ca();
+    criterion.bench_function("x509/request", |b| b.iter(|| x509::csr::public_key(black_box(request.der()))));
+    criterion.bench_function("x509/sign", |b| b.iter(|| ca.sign(black_box(&key), &grant).unwrap()));
+    let leaf = [ca.sign(&key, &grant).unwrap().into()];
+    let authorities: Vec<_> = ring.ca_certificates().into_iter().map(Into::into).collect();
+    let bundle = CaBundle::from_der(&authorities).unwrap();
+    criterion.bench_function("x509/verify", |b| {
+        b.iter(|| bundle.verify(black_box(&leaf), clock.now(), Leeway::MAX).unwrap());
+    });
+}
+
+criterion_group!(benches, sign);
+criterion_main!(benches);
