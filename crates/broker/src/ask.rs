@@ -27,8 +27,10 @@ pub struct StartAsk {
     pub labels: BTreeMap<String, String>,
     /// For whom; the caller when `None`.
     pub initiator: Option<Initiator>,
-    /// For an orchestrator: who will hold it.
+    /// Who will hold it; the caller when `None`.
     pub agent: Option<AgentId>,
+    /// The task above it, for a delegation.
+    pub parent: Option<TaskId>,
 }
 
 /// Exchange identity and task for a credential.
@@ -70,6 +72,7 @@ impl StartAsk {
         digest.list(self.labels.iter().flat_map(|(key, value)| [key.clone(), value.clone()]));
         digest.field(self.initiator.as_ref().map_or("", Initiator::as_str));
         digest.field(self.agent.as_ref().map_or("", AgentId::as_str));
+        digest.field(&self.parent.map(|id| id.to_string()).unwrap_or_default());
         digest.finish(self.request.clone())
     }
 }
@@ -152,6 +155,7 @@ mod tests {
             labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             initiator: None,
             agent: None,
+            parent: None,
         }
     }
 

@@ -1,19 +1,22 @@
 //! Starting, showing and ending tasks.
 
-use crate::{Broker, Caller, Role, StartAsk};
+use crate::{Broker, Caller, Role, StartAsk, policy::Question};
 use std::sync::Arc;
 use taskpass_audit::{Action, Event};
 use taskpass_lease::{EndTask, Event as Change, Heartbeat, Outcome, StartTask, Task};
+use taskpass_policy::Verb;
 use taskpass_store::{Page, TaskQuery};
-use taskpass_types::{AgentId, EndReason, Initiator, Owner, Reason, Refusal, TaskId};
+use taskpass_types::{
+    AgentId, CredentialKind, EndReason, Initiator, Owner, Reason, Refusal, Revocability, TaskId,
+};
 
 impl Broker {
-    /// Declares a task for the caller or, by an orchestrator, for another agent.
+    /// Declares a task for the caller or, by an orchestrator, for another agent; or hands a part of a task on.
     ///
     /// # Errors
     /// As the state machine refuses; `AGENT_WITHOUT_OWNER`, `NOT_PERMITTED`, `AUDIT_UNAVAILABLE`.
     pub async fn start_task(&self, caller: Arc<Caller>, ask: StartAsk) -> Result<Task, Refusal> {
-        let holder = self.holder(&caller, ask.agent.as_ref());
+        let holder = self.holder(&caller, &ask).await;
         let (agent, owner) = holder
             .inspect_err(|refusal| self.refused(&caller, refusal, |event| event.scopes(ask.scopes.iter())))?;
         let request = ask.request();
@@ -26,7 +29,7 @@ impl Broker {
         let start = StartTask {
             tenant: caller.tenant.clone(),
             id,
-            parent: None,
+            parent: ask.parent,
             agent: agent.clone(),
             owner: owner.clone(),
             kind: ask.kind,
@@ -39,6 +42,10 @@ impl Broker {
             request,
         };
         let describe = |event: Event| {
+            let event = match start.parent {
+                Some(parent) => event.parent(parent),
+                None => event,
+            };
             event
                 .task(id)
                 .agent(&agent)
@@ -72,11 +79,17 @@ impl Broker {
         }
     }
 
-    /// Who will hold a task, and who answers for that agent.
-    fn holder(&self, caller: &Caller, named: Option<&AgentId>) -> Result<(AgentId, Owner), Refusal> {
-        match named {
+    /// Who will hold a task, and who answers for that agent: oneself; another by an orchestrator; or another to whom
+    /// the holder of the parent hands a part of it.
+    async fn holder(&self, caller: &Caller, ask: &StartAsk) -> Result<(AgentId, Owner), Refusal> {
+        if let Some(parent) = ask.parent {
+            self.may_delegate(caller, parent, ask).await?;
+        }
+        match &ask.agent {
             Some(id) if caller.agent() != Some(id) => {
-                caller.require(&[Role::Orchestrator, Role::Operator])?;
+                if ask.parent.is_none() {
+                    caller.require(&[Role::Orchestrator, Role::Operator])?;
+                }
                 let registration = self.parts().registry.agent(&caller.tenant, id).ok_or_else(|| {
                     Refusal::new(Reason::AgentNotRegistered, format!("there is no agent `{id}`"))
                         .fix("register it under [[agents]]")
@@ -92,6 +105,28 @@ impl Broker {
                 })
             }
         }
+    }
+
+    /// The caller holds the parent, and policy lets it hand on each scope.
+    async fn may_delegate(&self, caller: &Caller, parent: TaskId, ask: &StartAsk) -> Result<(), Refusal> {
+        let (agent, facts) = caller.owned_agent()?;
+        let parent = self.parts().store.task(&caller.tenant, parent).await?;
+        let parent = parent.filter(|parent| parent.agent() == Some(agent)).ok_or_else(not_found)?;
+        for scope in &ask.scopes {
+            self.decide(&Question {
+                agent: facts,
+                verb: Verb::Delegate,
+                task: &parent,
+                resource: &scope.resource,
+                actions: &[scope.action.clone()].into(),
+                kind: CredentialKind::Jwt,
+                revocability: Revocability::Bounded,
+                ttl: ask.ttl.unwrap_or(self.parts().settings.task_ttl),
+                bound: caller.identity.confirmation.is_some(),
+                attestation_age: self.now().since(caller.identity.verified_at),
+            })?;
+        }
+        Ok(())
     }
 
     /// One task, if the caller may see it.

@@ -13,7 +13,7 @@ use taskpass_types::{CredentialKind, LeaseId, Refusal, RequestId, ResourceName, 
 
 const MAX_LIST: usize = 64;
 
-pub(crate) fn start_ask(request: v1::StartTaskRequest) -> Result<StartAsk, Refusal> {
+pub(crate) fn start_ask(request: v1::StartTaskRequest, parent: Option<TaskId>) -> Result<StartAsk, Refusal> {
     let kind = if request.kind.is_empty() { "task" } else { &request.kind };
     Ok(StartAsk {
         request: request_id(&request.request_id)?,
@@ -25,6 +25,7 @@ pub(crate) fn start_ask(request: v1::StartTaskRequest) -> Result<StartAsk, Refus
         labels: ordered(request.labels)?,
         initiator: optional("initiator", &request.initiator)?,
         agent: optional("agent", &request.agent)?,
+        parent,
     })
 }
 

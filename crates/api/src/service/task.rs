@@ -12,10 +12,15 @@ impl TaskService for Api {
         request: Request<v1::StartTaskRequest>,
     ) -> Result<Response<v1::StartTaskResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let ask = match convert::start_ask(request.into_inner()) {
-            Ok(ask) => ask,
-            Err(refusal) => return Err(self.refuse(&caller, &refusal)),
+        let request = request.into_inner();
+        let ask = async {
+            let parent = match request.parent_task_id.as_str() {
+                "" => None,
+                id => Some(self.task_id(&caller, id).await?),
+            };
+            convert::start_ask(request, parent)
         };
+        let ask = ask.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
         let broker = self.broker.clone();
         let task = self.run(async move { broker.start_task(caller, ask).await }).await?;
         Ok(Response::new(v1::StartTaskResponse { task: Some(convert::task(task)) }))

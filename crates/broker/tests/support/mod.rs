@@ -169,6 +169,7 @@ pub fn start() -> StartAsk {
         labels: Default::default(),
         initiator: None,
         agent: None,
+        parent: None,
     }
 }
 

@@ -26,9 +26,12 @@ pub(crate) struct Start {
     /// End it when nobody shows life for three of these; never when not said
     #[arg(long, value_name = "SPAN")]
     heartbeat: Option<Span>,
-    /// For orchestrators: the agent that will hold it
+    /// The agent that will hold it; you when not said
     #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
+    /// Delegate: the task of yours that this one is under, and within
+    #[arg(long, value_name = "TASK")]
+    parent: Option<String>,
     /// The idempotency key: the same one gives the same task
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
@@ -59,6 +62,7 @@ impl Start {
             labels: label.into_iter().map(|pair| (pair.name, pair.value)).collect(),
             initiator: initiator.unwrap_or_default(),
             agent: self.agent.unwrap_or_default(),
+            parent_task_id: self.parent.unwrap_or_default(),
         })
     }
 }
