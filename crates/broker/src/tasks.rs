@@ -16,16 +16,11 @@ impl Broker {
     /// # Errors
     /// As the state machine refuses; `AGENT_WITHOUT_OWNER`, `NOT_PERMITTED`, `AUDIT_UNAVAILABLE`.
     pub async fn start_task(&self, caller: Arc<Caller>, ask: StartAsk) -> Result<Task, Refusal> {
-        let holder = self.holder(&caller, &ask).await;
-        let (agent, owner) = holder
+        let declared = self.declared(&caller, &ask).await;
+        let (agent, owner, initiator) = declared
             .inspect_err(|refusal| self.refused(&caller, refusal, |event| event.scopes(ask.scopes.iter())))?;
         let request = ask.request();
         let id = TaskId::new();
-        let initiator = match ask.initiator {
-            Some(initiator) => initiator,
-            None => Initiator::new(caller.actor(Some(&agent)).to_string())
-                .map_err(|error| Refusal::new(Reason::FieldInvalid, error.to_string()))?,
-        };
         let start = StartTask {
             tenant: caller.tenant.clone(),
             id,
@@ -79,12 +74,33 @@ impl Broker {
         }
     }
 
+    /// Who will hold a task, who answers for that agent, and for whom it is done.
+    async fn declared(
+        &self,
+        caller: &Caller,
+        ask: &StartAsk,
+    ) -> Result<(AgentId, Owner, Initiator), Refusal> {
+        let parent = match ask.parent {
+            Some(parent) => Some(self.may_delegate(caller, parent, ask).await?),
+            None => None,
+        };
+        let (agent, owner) = self.holder(caller, ask)?;
+        let initiator = match (&ask.initiator, parent) {
+            // Policies decide by it, so only who is trusted with it may say it: an agent would say what suits it.
+            (Some(named), _) => {
+                caller.require(&[Role::Orchestrator, Role::Operator])?;
+                named.clone()
+            }
+            (None, Some(parent)) => parent.initiator,
+            (None, None) => Initiator::new(caller.actor(Some(&agent)).to_string())
+                .map_err(|error| Refusal::new(Reason::FieldInvalid, error.to_string()))?,
+        };
+        Ok((agent, owner, initiator))
+    }
+
     /// Who will hold a task, and who answers for that agent: oneself; another by an orchestrator; or another to whom
     /// the holder of the parent hands a part of it.
-    async fn holder(&self, caller: &Caller, ask: &StartAsk) -> Result<(AgentId, Owner), Refusal> {
-        if let Some(parent) = ask.parent {
-            self.may_delegate(caller, parent, ask).await?;
-        }
+    fn holder(&self, caller: &Caller, ask: &StartAsk) -> Result<(AgentId, Owner), Refusal> {
         match &ask.agent {
             Some(id) if caller.agent() != Some(id) => {
                 if ask.parent.is_none() {
@@ -107,8 +123,8 @@ impl Broker {
         }
     }
 
-    /// The caller holds the parent, and policy lets it hand on each scope.
-    async fn may_delegate(&self, caller: &Caller, parent: TaskId, ask: &StartAsk) -> Result<(), Refusal> {
+    /// The parent, if the caller holds it and policy lets it hand on each scope.
+    async fn may_delegate(&self, caller: &Caller, parent: TaskId, ask: &StartAsk) -> Result<Task, Refusal> {
         let (agent, facts) = caller.owned_agent()?;
         let parent = self.parts().store.task(&caller.tenant, parent).await?;
         let parent = parent.filter(|parent| parent.agent() == Some(agent)).ok_or_else(not_found)?;
@@ -126,7 +142,7 @@ impl Broker {
                 attestation_age: self.now().since(caller.identity.verified_at),
             })?;
         }
-        Ok(())
+        Ok(parent)
     }
 
     /// One task, if the caller may see it.

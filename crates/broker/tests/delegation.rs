@@ -47,7 +47,7 @@ async fn a_child_is_narrower_says_its_chain_and_dies_with_its_parent_by_one_writ
     let parent = world.task("ci/bot").await;
     let longer = StartAsk { ttl: Some(Ttl::from_secs(7200).unwrap()), ..child(parent.id, "ci/other") };
     let child = delegate(&world, "ci/bot", longer).await.unwrap();
-    assert_eq!(child.deadline, parent.deadline);
+    assert_eq!((child.deadline, &child.initiator), (parent.deadline, &parent.initiator));
     assert_eq!(child.path.iter().collect::<Vec<_>>(), [parent.id, child.id]);
     let sibling = world.task("ci/bot").await;
     let issued = world.issue("ci/other", child.id).await.unwrap();

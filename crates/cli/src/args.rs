@@ -60,7 +60,7 @@ pub(crate) struct Declaration {
     /// A label, for people and policies; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<Pair>,
-    /// Who or what it is done for; you when not said
+    /// For orchestrators and operators: who or what it is done for; you when not said
     #[arg(long, value_name = "NAME")]
     pub(crate) initiator: Option<String>,
     /// How long the task may run; 1h when not said
