@@ -170,8 +170,29 @@ pub(crate) fn instant(time: prost_types::Timestamp) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis.checked_add(u64::try_from(time.nanos).ok()? / 1_000_000)?))
 }
 
+/// `None` for a negative or broken one. By hand, because the conversion that protobuf's types come with panics on the
+/// most negative number of seconds.
+pub(crate) fn duration(span: prost_types::Duration) -> Option<Duration> {
+    let nanos = u32::try_from(span.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(span.seconds).ok()?, nanos))
+}
+
 pub(crate) fn span(span: Duration) -> Result<prost_types::Duration, Error> {
     span.try_into().map_err(|_| {
         Error::local(tonic::Code::InvalidArgument, None, format!("{span:?} is too long to be said"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_says_nonsense_is_not_believed() {
+        let parse = |seconds, nanos| duration(prost_types::Duration { seconds, nanos });
+        assert_eq!(parse(5, 500_000_000), Some(Duration::from_millis(5500)));
+        for (seconds, nanos) in [(-1, 0), (i64::MIN, 0), (0, -1), (u32::MAX.into(), i32::MAX)] {
+            assert_eq!(parse(seconds, nanos), None, "{seconds} {nanos}");
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Guards of tasks: show life while they live, end the task when they go.
 
-use crate::{Broker, Error, LeaseBuilder, lease::span};
+use crate::{
+    Broker, Error, LeaseBuilder,
+    lease::{duration, span},
+};
 use std::{fmt, time::Duration};
 use taskpass_proto::v1;
 use tokio::{
@@ -166,7 +169,7 @@ impl Task {
     fn guard(broker: Broker, record: v1::Task, cancel_on_drop: bool) -> Self {
         let stop = CancellationToken::new();
         let (report, ended) = watch::channel(None);
-        let every = record.heartbeat_interval.and_then(|span| Duration::try_from(span).ok());
+        let every = record.heartbeat_interval.and_then(duration);
         if let Some(every) = every.filter(|every| !every.is_zero() && record.end.is_none()) {
             let beat = beat(broker.clone(), record.id.clone(), every, report);
             broker.keepers.spawn(stop.clone().run_until_cancelled_owned(beat));

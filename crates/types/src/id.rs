@@ -60,7 +60,7 @@ macro_rules! id {
                 text.strip_prefix($prefix)
                     .and_then(base32::decode_128)
                     .map(|value| Self(value.to_le_bytes()))
-                    .ok_or_else(|| ParseIdError { text: text.chars().take(64).collect(), prefix: $prefix })
+                    .ok_or_else(|| ParseIdError { text: text.escape_debug().take(64).collect(), prefix: $prefix })
             }
         }
 
@@ -120,5 +120,7 @@ mod tests {
         assert!(lease.parse::<TaskId>().is_err());
         assert!("tk_".parse::<TaskId>().is_err());
         assert!("".parse::<TaskId>().is_err());
+        let hostile = "\u{1b}[2J\0\u{202e}".parse::<TaskId>().unwrap_err().to_string();
+        assert!(hostile.is_ascii() && !hostile.contains(char::is_control), "{hostile:?}");
     }
 }
