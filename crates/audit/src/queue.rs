@@ -1,8 +1,11 @@
 //! What waits to be written, in order. While the disk refuses it is also the spool: notes stay, records are refused.
 
 use crate::{Receipt, event::Body};
-use parking_lot::{Condvar, Mutex};
-use std::{collections::VecDeque, time::Duration};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 use taskpass_types::{Refusal, Timestamp};
 use tokio::sync::oneshot;
 
@@ -14,6 +17,12 @@ const NOTES_BYTES: usize = 64 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long a failing disk is left alone when nobody asks for it.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long notes wait for a record whose sync they can share; nobody waits for them.
+const COMPANY: Duration = Duration::from_millis(2);
+/// After a batch with at least so many records, as many are likely to come at once; so long they are waited for. One
+/// sync of a larger batch costs less than two of smaller ones, and the wait is a fraction of either.
+const CROWD: usize = 8;
+const LINGER: Duration = Duration::from_micros(500);
 
 /// An event on its way to the disk.
 pub(crate) struct Item {
@@ -31,9 +40,29 @@ struct State {
     lost: u64,
     failing: Option<String>,
     closed: bool,
+    /// How many records the last batch had.
+    answered: usize,
+    awaited: Awaited,
+}
+
+/// What the writer is to be woken for; waking it for less costs more than writing it.
+#[derive(Clone, Copy, Debug, Default)]
+enum Awaited {
+    Anything,
+    #[default]
+    Nothing,
+    Records(usize),
 }
 
 impl State {
+    fn has_awaited(&self) -> bool {
+        match self.awaited {
+            Awaited::Anything => !self.items.is_empty(),
+            Awaited::Nothing => false,
+            Awaited::Records(count) => self.records >= count,
+        }
+    }
+
     fn add(&mut self, item: &Item) {
         self.bytes += item.body.bytes.len();
         self.records += usize::from(item.waiter.is_some());
@@ -72,8 +101,11 @@ impl Queue {
         }
         state.add(&item);
         state.items.push_back(item);
+        let wake = state.has_awaited();
         drop(state);
-        self.changed.notify_one();
+        if wake {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -86,15 +118,20 @@ impl Queue {
                 return None;
             }
             if state.failing.is_some() && state.records == 0 && !state.closed {
+                state.awaited = Awaited::Records(1);
                 if self.changed.wait_for(&mut state, RETRY).timed_out() {
                     break;
                 }
             } else if state.items.is_empty() {
+                state.awaited = Awaited::Anything;
                 self.changed.wait(&mut state);
             } else {
                 break;
             }
         }
+        self.linger(&mut state);
+        state.awaited = Awaited::Nothing;
+        let before = state.records;
         let mut items = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES
@@ -104,7 +141,29 @@ impl Queue {
             state.subtract(&item);
             items.push(item);
         }
+        state.answered = before - state.records;
         Some(Batch { items, last: state.items.is_empty(), lost: state.lost })
+    }
+
+    /// Waits a moment for those who can share the sync.
+    fn linger(&self, state: &mut MutexGuard<'_, State>) {
+        if state.records == 0 {
+            self.wait_for_records(state, 1, COMPANY);
+        }
+        if state.answered >= CROWD {
+            self.wait_for_records(state, state.answered, LINGER);
+        }
+    }
+
+    fn wait_for_records(&self, state: &mut MutexGuard<'_, State>, count: usize, patience: Duration) {
+        state.awaited = Awaited::Records(count);
+        #[expect(clippy::disallowed_methods, reason = "bounds a wait; no decision rests on it")]
+        let end = Instant::now() + patience;
+        while state.failing.is_none() && !state.closed && !state.has_awaited() {
+            if self.changed.wait_until(state, end).timed_out() {
+                break;
+            }
+        }
     }
 
     /// The batch is durable, and with it the news of `reported` lost notes.
@@ -151,5 +210,63 @@ impl Queue {
     pub(crate) fn status(&self) -> (usize, u64, Option<String>) {
         let state = self.state.lock();
         (state.items.len(), state.lost, state.failing.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(waiter: Option<oneshot::Sender<Result<Receipt, Refusal>>>) -> Item {
+        let body = Body { bytes: vec![b'{', b'}'], prev: 1, seq: 1, time: 1 };
+        Item { body, time: Timestamp::default(), waiter }
+    }
+
+    fn queue(notes: usize, records: usize) -> Queue {
+        let queue = Queue::default();
+        for _ in 0..notes {
+            assert!(queue.push(item(None)).is_ok());
+        }
+        for _ in 0..records {
+            assert!(queue.push(item(Some(oneshot::channel().0))).is_ok());
+        }
+        queue
+    }
+
+    #[test]
+    fn one_batch_takes_all_that_waits() {
+        for (notes, records) in [(1, 0), (3, 1), (2, CROWD), (0, 2 * CROWD)] {
+            let queue = queue(notes, records);
+            assert_eq!(
+                queue.take().unwrap().items.len(),
+                notes + records,
+                "{notes} notes, {records} records"
+            );
+            assert_eq!(queue.state.lock().answered, records, "nobody waits for notes");
+        }
+    }
+
+    #[test]
+    fn the_writer_is_woken_for_what_it_awaits_only() {
+        for (awaited, notes, records, woken) in [
+            (Awaited::Anything, 0, 0, false),
+            (Awaited::Anything, 1, 0, true),
+            (Awaited::Nothing, 1, 1, false),
+            (Awaited::Records(2), 5, 1, false),
+            (Awaited::Records(2), 0, 2, true),
+        ] {
+            let queue = queue(notes, records);
+            let mut state = queue.state.lock();
+            state.awaited = awaited;
+            assert_eq!(state.has_awaited(), woken, "{awaited:?}, {notes} notes, {records} records");
+        }
+    }
+
+    #[test]
+    fn a_crowd_that_does_not_come_again_is_not_waited_for_for_long() {
+        let queue = queue(0, CROWD);
+        queue.take();
+        assert!(queue.push(item(None)).is_ok());
+        assert_eq!(queue.take().unwrap().items.len(), 1);
     }
 }
