@@ -17,7 +17,7 @@ const BATCH: usize = 256;
 /// After a batch of at least this many, its callers are likely to come back at once; so long they are waited for. One
 /// larger commit costs less than two smaller ones, and the wait is a fraction of either.
 const CROWD: usize = 8;
-const LINGER: Duration = Duration::from_micros(100);
+const LINGER: Duration = Duration::from_micros(500);
 
 /// One operation and whoever waits for it. Dropping it unanswered tells the caller that the outcome is unknown.
 pub(crate) struct Job {
@@ -76,6 +76,8 @@ struct Lanes {
     ordinary: VecDeque<Job>,
     /// How many the last batch had.
     answered: usize,
+    /// For how many ordinary ones the writer is to be woken; for less would cost more than it gains.
+    wanted: usize,
     nudged: bool,
     closed: bool,
 }
@@ -101,8 +103,11 @@ impl Queue {
                 .fix("ask again in a moment"));
         }
         lane.push_back(job);
+        let wake = !lanes.urgent.is_empty() || lanes.ordinary.len() >= lanes.wanted;
         drop(lanes);
-        self.changed.notify_one();
+        if wake {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -121,6 +126,7 @@ impl Queue {
     /// The next batch, urgent ones first; empty after a nudge or when nothing came for `patience`; `None` at the end.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Option<Vec<Job>> {
         let mut lanes = self.lanes.lock();
+        lanes.wanted = 1;
         while lanes.is_empty() && !lanes.nudged {
             if lanes.closed {
                 return None;
@@ -132,6 +138,7 @@ impl Queue {
             }
         }
         self.linger(&mut lanes);
+        lanes.wanted = usize::MAX;
         lanes.nudged = false;
         let urgent = lanes.urgent.len().min(BATCH);
         let ordinary = lanes.ordinary.len().min(BATCH - urgent);
@@ -145,6 +152,7 @@ impl Queue {
         let expected = lanes.answered.saturating_add(lanes.ordinary.len());
         #[expect(clippy::disallowed_methods, reason = "bounds a wait; no decision rests on it")]
         let end = Instant::now() + LINGER;
+        lanes.wanted = expected.min(BATCH);
         while lanes.worth_waiting() && lanes.ordinary.len() < expected {
             if self.changed.wait_until(lanes, end).timed_out() {
                 break;
