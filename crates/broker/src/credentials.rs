@@ -168,6 +168,7 @@ impl Broker {
         material: &Material,
     ) -> Result<Issued, Refusal> {
         let lease = prepared.lease().clone();
+        let fresh = action == Action::LeaseIssue && !prepared.replayed();
         let actor = || caller.actor(lease.agent());
         let intent = describe(Event::intent(&caller.tenant, action, actor()), &lease, caller);
         let credential = match self.parts().audit.record(intent).await {
@@ -177,14 +178,16 @@ impl Broker {
         let credential = match credential {
             Ok(credential) => credential,
             Err(refusal) => {
-                self.abandon(&lease).await;
+                // A renewal or a repeat leaves what was handed out before as it is.
+                if fresh {
+                    self.abandon(&lease).await;
+                }
                 return Err(refusal);
             }
         };
         self.parts().store.standing(&lease.tenant, lease.id, self.now()).await?;
         metrics::counter!("taskpass_credentials_total", "kind" => lease.kind.as_str()).increment(1);
-        let outcome =
-            Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.grant().jti());
+        let outcome = Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.jti());
         self.note(outcome.expires_at(lease.expires_at));
         Ok(Issued { lease, credential })
     }
@@ -257,14 +260,13 @@ fn confirmation(caller: &Caller, material: &Material, form: &Form) -> Option<Con
 }
 
 fn prepared(committed: Committed) -> Result<Prepared, Refusal> {
-    let outcome = committed.outcome().clone();
-    committed.into_prepared().ok_or_else(|| unexpected(&outcome))
+    committed.into_prepared().map_err(|other| unexpected(other.outcome()))
 }
 
 fn describe(event: Event, lease: &Lease, caller: &Caller) -> Event {
-    let event = event
+    let mut event = event
         .lease(lease.id)
-        .jti(&lease.grant().jti())
+        .jti(&lease.jti())
         .kind(lease.kind)
         .resource(&lease.resource)
         .actions(&lease.actions)
@@ -275,10 +277,16 @@ fn describe(event: Event, lease: &Lease, caller: &Caller) -> Event {
         .expires_at(lease.expires_at)
         .request_id(lease.renewal_request.as_ref().unwrap_or(&lease.request))
         .ttl(lease.requested_ttl);
-    let event =
-        digest(&caller.identity.evidence_digest).map_or(event.clone(), |digest| event.evidence(digest));
-    let event = lease.agent().map_or(event.clone(), |agent| event.agent(agent));
-    lease.task().map_or(event.clone(), |task| event.task(task))
+    if let Some(digest) = digest(&caller.identity.evidence_digest) {
+        event = event.evidence(digest);
+    }
+    if let Some(agent) = lease.agent() {
+        event = event.agent(agent);
+    }
+    match lease.task() {
+        Some(task) => event.task(task),
+        None => event,
+    }
 }
 
 /// The evidence digest from its text form.

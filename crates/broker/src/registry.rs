@@ -84,7 +84,8 @@ pub struct Registry {
     agents: Vec<Arc<Registration>>,
     roles: Vec<RoleEntry>,
     described: HashMap<ResourceName, ResourceFacts>,
-    callers: RwLock<HashMap<String, Arc<Caller>>>,
+    /// By the address of the identity, which the caller keeps alive, so that no other identity can have it.
+    callers: RwLock<HashMap<usize, Arc<Caller>>>,
     undescribed: RwLock<HashMap<ResourceName, ResourceFacts>>,
 }
 
@@ -136,10 +137,8 @@ impl Registry {
     /// # Errors
     /// `AGENT_NOT_REGISTERED`, `AGENT_AMBIGUOUS`.
     pub(crate) fn resolve(&self, identity: &Arc<Identity>) -> Result<Arc<Caller>, Refusal> {
-        // The same evidence is the same caller; only its expiry moves, which is why the identity is compared too.
-        if let Some(caller) = self.callers.read().get(&identity.evidence_digest)
-            && *caller.identity == **identity
-        {
+        let address = Arc::as_ptr(identity).addr();
+        if let Some(caller) = self.callers.read().get(&address) {
             return Ok(caller.clone());
         }
         let caller = Arc::new(self.resolve_anew(identity)?);
@@ -147,7 +146,7 @@ impl Registry {
         if callers.len() >= CACHE {
             callers.clear();
         }
-        callers.insert(identity.evidence_digest.clone(), caller.clone());
+        callers.insert(address, caller.clone());
         Ok(caller)
     }
 

@@ -96,6 +96,11 @@ impl Lease {
         self.end().map_or(self.last_expiry, |end| end.at.plus(limits.kept()))
     }
 
+    /// The id of its newest credential.
+    pub fn jti(&self) -> String {
+        self.id.jti(self.renewal)
+    }
+
     /// What its newest credential says.
     pub fn grant(&self) -> Grant {
         Grant {

@@ -22,12 +22,15 @@ impl Committed {
         self.0
     }
 
-    /// The lease that may now be signed, if this planned, renewed or replayed one.
-    pub fn into_prepared(self) -> Option<Prepared> {
+    /// The lease that may now be signed.
+    ///
+    /// # Errors
+    /// Itself, if it did not plan, renew or replay one.
+    pub fn into_prepared(self) -> Result<Prepared, Self> {
         match self.0 {
-            Outcome::Planned(lease) | Outcome::Renewed(lease) => Some(Prepared { lease, replayed: false }),
-            Outcome::ReplayedLease(lease) => Some(Prepared { lease, replayed: true }),
-            _ => None,
+            Outcome::Planned(lease) | Outcome::Renewed(lease) => Ok(Prepared { lease, replayed: false }),
+            Outcome::ReplayedLease(lease) => Ok(Prepared { lease, replayed: true }),
+            other => Err(Self(other)),
         }
     }
 }

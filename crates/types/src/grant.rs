@@ -132,6 +132,13 @@ pub enum Confirmation {
     KeyThumbprint(String),
 }
 
+impl LeaseId {
+    /// The id of the lease's token after so many renewals, so that one lease never has two live tokens of one name.
+    pub fn jti(self, renewal: u32) -> String {
+        format!("{self}.{renewal}")
+    }
+}
+
 /// What was decided and what the credential must say; signing compares the two (I4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -173,9 +180,9 @@ impl Grant {
         self.agents.last()
     }
 
-    /// The token id: the lease and the number of the renewal, so that one lease never has two live tokens of one name.
+    /// The token id.
     pub fn jti(&self) -> String {
-        format!("{}.{}", self.lease, self.renewal)
+        self.lease.jti(self.renewal)
     }
 
     /// The certificate's serial number: 16 bytes of lease id and 4 of renewal. It is positive (a UUIDv7 of this age
