@@ -1,7 +1,12 @@
 //! The load generator: `load suite`, or `load run --help`.
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 use taskpass_bench::command::Load;
+
+/// The broker's, so that the echo is not slower by another one.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
