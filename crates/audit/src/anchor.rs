@@ -14,7 +14,7 @@ pub struct Anchor {
 
 /// Why a text is no anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an anchor is `seq:hash`, for example as `taskpass audit head` prints it")]
+#[error("an anchor is `seq:hash`, for example as `taskpass audit verify` prints it")]
 pub struct ParseAnchorError;
 
 impl FromStr for Anchor {

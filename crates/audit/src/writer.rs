@@ -119,6 +119,6 @@ impl Writer {
 /// What a caller hears when an event cannot be made durable.
 pub(crate) fn unavailable(context: impl std::fmt::Display) -> Refusal {
     Refusal::new(Reason::AuditUnavailable, "the audit log cannot be written, so nothing is granted")
-        .fix("ask again later; an operator must see to the disk of the audit log, see `taskpass doctor`")
+        .fix("ask again later; an operator must make room on the disk of the audit log")
         .because(context)
 }

@@ -195,4 +195,6 @@ async fn deny_records_are_forgotten_when_what_they_deny_has_expired() {
     world.clock.advance(Duration::from_secs(6));
     world.broker.work_off_schedule().await.unwrap();
     assert_eq!(count().await, 0);
+    let forgotten = world.entries().await.into_iter().filter(|entry| entry.code == "TP302S");
+    assert_eq!(forgotten.map(|entry| entry.count).collect::<Vec<_>>(), [Some(1)]);
 }

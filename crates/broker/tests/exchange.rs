@@ -119,6 +119,17 @@ async fn an_orchestrator_starts_tasks_for_agents_and_holds_none() {
 }
 
 #[tokio::test]
+async fn an_agent_cannot_say_that_somebody_else_started_its_task() {
+    let world = World::new().await;
+    let ask = StartAsk { initiator: Some("maya@acme.test".parse().unwrap()), ..start() };
+    let refused = world.broker.start_task(world.caller("ci/bot"), ask.clone()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NotPermitted);
+    let ask = StartAsk { agent: Some(AgentId::new("ci/bot").unwrap()), ..ask };
+    let task = world.broker.start_task(world.caller("orchestrator"), ask).await.unwrap();
+    assert_eq!(task.initiator.as_str(), "maya@acme.test");
+}
+
+#[tokio::test]
 async fn a_denial_names_policy_decision_and_fix() {
     let world = World::new().await;
     let task = world.task("ci/bot").await;
@@ -176,6 +187,19 @@ async fn one_request_id_one_lease() {
 }
 
 #[tokio::test]
+async fn a_repeat_that_fails_leaves_what_was_handed_out_before() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await;
+    let ask = IssueAsk { request: request("r1"), ..issue(task.id) };
+    let first = world.broker.issue(world.caller("ci/bot"), ask.clone()).await.unwrap();
+    world.audit.fail_next(1);
+    let repeat = world.broker.issue(world.caller("ci/bot"), ask.clone()).await.err().unwrap();
+    assert_eq!(repeat.reason(), Reason::AuditUnavailable);
+    let again = world.broker.issue(world.caller("ci/bot"), ask).await.unwrap();
+    assert_eq!(again.lease, first.lease);
+}
+
+#[tokio::test]
 async fn without_an_audit_log_nothing_is_granted_and_everything_can_be_ended() {
     let world = World::new().await;
     let task = world.task("ci/bot").await;
@@ -189,10 +213,8 @@ async fn without_an_audit_log_nothing_is_granted_and_everything_can_be_ended() {
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
     let live = LeaseQuery { active: true, ..LeaseQuery::default() };
     let live = world.broker.leases(&world.caller("operator"), live).await.unwrap().items;
-    assert!(
-        live.is_empty(),
-        "what was planned but not handed out, and what was renewed in vain, has ended: {live:?}"
-    );
+    let live: Vec<_> = live.iter().map(|lease| lease.id).collect();
+    assert_eq!(live, [before.lease.id], "what was planned and not handed out has ended; what was, has not");
     let ended =
         world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
     assert!(ended.end().is_some());

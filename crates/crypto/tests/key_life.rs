@@ -316,6 +316,12 @@ fn a_seal_key_has_32_bytes_in_one_of_three_forms() {
     fs::write(&path, &raw).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(SealKey::from_file(&path), Err(KeyError::PermissionsTooOpen { mode: 0o644, .. })));
+    let credential = || SealKey::from_credentials_dir(dir.path(), "seal.key");
+    assert!(matches!(credential(), Err(KeyError::PermissionsTooOpen { mode: 0o644, .. })));
+    // As systemd hands a credential to a unit with `User=`.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+    assert!(credential().is_ok());
+    assert!(matches!(SealKey::from_file(&path), Err(KeyError::PermissionsTooOpen { mode: 0o440, .. })));
     assert!(SealKey::from_file(dir.path()).is_err(), "a directory");
     assert!(matches!(SealKey::from_file(&dir.path().join("none")), Err(KeyError::Io { .. })));
     for name in ["", ".", "..", "../seal.key", "a/b"] {

@@ -42,6 +42,8 @@ pub enum HoldChange {
 pub enum Outcome {
     /// It had ended before; nothing was written.
     AlreadyEnded(End),
+    /// A record was past its time and is forgotten.
+    Forgotten,
     /// A lease ended.
     LeaseEnded(Box<Ended<Lease>>),
     /// Nothing was due.

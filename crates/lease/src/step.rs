@@ -152,9 +152,11 @@ fn tick_task(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Ref
             };
             end_task(view, &end, now)
         }
-        (Some(end), _) if task.live_below == 0 && now >= end.at.plus(limits.kept()) => {
-            Ok(Effects { forget_task: Some((task.tenant.clone(), task.id)), ..Effects::default() })
-        }
+        (Some(end), _) if task.live_below == 0 && now >= end.at.plus(limits.kept()) => Ok(Effects {
+            forget_task: Some((task.tenant.clone(), task.id)),
+            outcome: Outcome::Forgotten,
+            ..Effects::default()
+        }),
         _ => Ok(Effects::default()),
     }
 }
@@ -176,16 +178,19 @@ fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Effects {
                 ..Effects::default()
             }
         }
-        Some(end) if now >= end.at.plus(limits.kept()) => {
-            Effects { forget_lease: Some((lease.tenant.clone(), lease.id)), ..Effects::default() }
-        }
+        Some(end) if now >= end.at.plus(limits.kept()) => Effects {
+            forget_lease: Some((lease.tenant.clone(), lease.id)),
+            outcome: Outcome::Forgotten,
+            ..Effects::default()
+        },
         _ => Effects::default(),
     }
 }
 
 fn forget_deny(view: View, now: Timestamp) -> Effects {
     let forget_deny = view.deny.filter(|deny| now >= deny.until).map(|deny| (deny.tenant, deny.epoch));
-    Effects { forget_deny, ..Effects::default() }
+    let outcome = if forget_deny.is_some() { Outcome::Forgotten } else { Outcome::Nothing };
+    Effects { forget_deny, outcome, ..Effects::default() }
 }
 
 fn release_hold(view: &View, release: &ReleaseHold) -> Effects {

@@ -2,7 +2,7 @@
 
 use super::AFTER_FAILURE;
 use crate::Broker;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use taskpass_audit::{Action, Actor, Event};
 use taskpass_lease::{Outcome, Settled};
 use taskpass_store::{Due, DueWhat};
@@ -43,9 +43,11 @@ impl Broker {
             let ahead = self.parts().store.due(now.plus(HORIZON), BATCH).await?;
             let full = ahead.len() == BATCH;
             let (due, later): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|due| due.at <= now);
+            let mut forgotten = Forgotten::default();
             for due in &due {
-                handle(self, due, now).await?;
+                handle(self, due, now, &mut forgotten).await?;
             }
+            forgotten.write_down(self);
             // What was handled may be due again at once: a settlement goes on in slices.
             if due.is_empty() && !full {
                 let next = later.first().map_or(HORIZON, |next| next.at.since(now));
@@ -55,11 +57,44 @@ impl Broker {
     }
 }
 
-async fn handle(broker: &Broker, due: &Due, now: Timestamp) -> Result<(), Refusal> {
+/// What was forgotten in one batch, by tenant: deny records, and tasks and leases.
+#[derive(Default)]
+struct Forgotten(BTreeMap<TenantId, (u64, u64)>);
+
+impl Forgotten {
+    fn count(&mut self, what: &DueWhat) {
+        let (DueWhat::Deny(tenant, _) | DueWhat::Lease(tenant, _) | DueWhat::Task(tenant, _)) = what;
+        let (denies, records) = self.0.entry(tenant.clone()).or_default();
+        match what {
+            DueWhat::Deny(..) => *denies += 1,
+            DueWhat::Lease(..) | DueWhat::Task(..) => *records += 1,
+        }
+    }
+
+    fn write_down(self, broker: &Broker) {
+        for (tenant, (denies, records)) in self.0 {
+            for (action, count) in [(Action::DenyForget, denies), (Action::StorePurge, records)] {
+                if count > 0 {
+                    broker.note(Event::outcome(&tenant, action, ACTOR).count(count));
+                }
+            }
+        }
+    }
+}
+
+async fn handle(
+    broker: &Broker,
+    due: &Due,
+    now: Timestamp,
+    forgotten: &mut Forgotten,
+) -> Result<(), Refusal> {
     if let Some(intent) = intent(broker, due, now).await {
         broker.note(intent);
     }
     let outcome = broker.parts().store.apply_due(due.clone(), now).await?.into_outcome();
+    if matches!(outcome, Outcome::Forgotten) {
+        forgotten.count(&due.what);
+    }
     write_down(broker, due, outcome);
     Ok(())
 }

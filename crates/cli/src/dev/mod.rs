@@ -38,7 +38,8 @@ impl Dev {
     pub async fn start(dir: Option<&Path>, lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let temporary = dir.is_none().then(tempfile::tempdir).transpose()?;
         let dir = dir.or(temporary.as_ref().map(tempfile::TempDir::path)).context("no directory")?;
-        let sandbox = Sandbox::make(dir)?;
+        // Others find the socket by its path, from wherever they are.
+        let sandbox = Sandbox::make(&std::path::absolute(dir)?)?;
         let ports = Ports { api: free(API), http: free(HTTP) };
         let server = Server::start(&sandbox.config(&user(&lookup), ports)?).await?;
         let invoices = invoices(&sandbox, &server).await?;

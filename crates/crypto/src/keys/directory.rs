@@ -23,9 +23,9 @@ fn failed<'a>(action: &'static str, file: &'a Path) -> impl FnOnce(io::Error) ->
     move |source| KeyError::Io { action, file: file.to_owned(), source }
 }
 
-fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
+fn check_mode(path: &Path, metadata: &fs::Metadata, forbidden: u32) -> Result<(), KeyError> {
     let mode = metadata.mode() & 0o777;
-    if mode & OTHERS == 0 {
+    if mode & forbidden == 0 {
         Ok(())
     } else {
         Err(KeyError::PermissionsTooOpen { file: path.to_owned(), mode })
@@ -34,12 +34,22 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
 
 /// Reads a file that only its owner may read, at most `max` bytes.
 pub(super) fn read_private(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    read(path, max, OTHERS)
+}
+
+/// Reads a credential that systemd handed over. A unit with `User=` gets it with mode 0440 and an access list for that
+/// user, in a directory that nobody else can enter; so the group may read it, the world may not.
+pub(super) fn read_credential(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    read(path, max, OTHERS & !0o040)
+}
+
+fn read(path: &Path, max: u64, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let file = File::open(path).map_err(failed("open", path))?;
     let metadata = file.metadata().map_err(failed("look at", path))?;
     if !metadata.is_file() {
         return Err(KeyError::Damaged { file: path.to_owned(), why: "it is no regular file" });
     }
-    check_private(path, &metadata)?;
+    check_mode(path, &metadata, forbidden)?;
     let mut content =
         Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(max)).unwrap_or(0)));
     file.take(max.saturating_add(1)).read_to_end(&mut content).map_err(failed("read", path))?;
@@ -79,7 +89,7 @@ impl KeyDirectory {
     /// Opens the directory, making it if there is none, and clears away what a crash left unfinished.
     pub(super) fn open(path: &Path, seal: &SealKey) -> Result<Self, KeyError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
-        check_private(path, &fs::metadata(path).map_err(failed("look at", path))?)?;
+        check_mode(path, &fs::metadata(path).map_err(failed("look at", path))?, OTHERS)?;
         let lock_path = path.join(LOCK);
         let lock = OpenOptions::new()
             .write(true)

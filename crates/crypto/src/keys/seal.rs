@@ -49,7 +49,9 @@ impl SealKey {
         if name.is_empty() || name.contains('/') || name == "." || name == ".." {
             return Err(invalid(&format!("`{name}`"), "it is not the name of a credential"));
         }
-        Self::from_file(&dir.join(name))
+        let path = dir.join(name);
+        let content = directory::read_credential(&path, MAX_SEAL_FILE_BYTES)?;
+        Self::parse(&content, &format!("`{}`", path.display()))
     }
 
     /// Makes a new key and writes it, in base64, to a new file that only its owner may read.

@@ -204,6 +204,14 @@ impl Model {
                 assert!(self.held.remove(&release.key.task));
             }
             (Event::SetPolicyRevision(revision), Outcome::Nothing) => self.policy = revision.clone(),
+            (_, Outcome::Forgotten) => {
+                let forgets = [
+                    effects.forget_deny.is_some(),
+                    effects.forget_lease.is_some(),
+                    effects.forget_task.is_some(),
+                ];
+                assert_eq!(forgets.into_iter().filter(|forgets| *forgets).count(), 1);
+            }
             (_, Outcome::AlreadyEnded(_) | Outcome::Nothing) => {}
             (event, outcome) => panic!("{event:?} gave {outcome:?}"),
         }

@@ -34,7 +34,7 @@ const TASK_VARIABLE: &str = "TASKPASS_TASK";
 #[derive(Args)]
 #[command(after_help = "Examples:
   taskpass exec --task \"read invoices\" --resource demo-api:invoice:read -- \\
-      sh -c 'curl -H \"Authorization: Bearer $TASKPASS_TOKEN\" http://127.0.0.1:7421/invoices'
+      sh -c 'curl -H \"Authorization: Bearer $TASKPASS_TOKEN\" http://127.0.0.1:7422/invoices'
   taskpass exec --task tk_9f2c4x --resource s3/reports:put --env S3_TOKEN=s3/reports -- ./upload
   taskpass exec --task sync --resource billing-api:invoice:read --file billing-api=/run/user/1000/token -- ./daemon
 
