@@ -23,38 +23,66 @@ impl Broker {
     /// # Panics
     /// When it ends, or never is; with what it said.
     pub async fn start(world: &World) -> Self {
-        let mut broker = Self::spawn(world);
-        until("the broker is ready", async || {
-            if let Some(status) = broker.child.try_wait().unwrap() {
-                panic!("the broker ended with {status}:\n{}", broker.log());
-            }
-            let answer = Caller::plain(world.http()).await.ok()?.get("/readyz", None).await.ok()?;
-            answer.is_ok().then_some(())
-        })
-        .await;
-        broker
+        match Self::spawn(world, "info").ready(world).await {
+            Ok(broker) => broker,
+            Err((status, log)) => panic!("the broker ended with {status}:\n{log}"),
+        }
+    }
+
+    /// Starts one that logs everything that it can about itself.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    pub async fn start_talkative(world: &World) -> Self {
+        match Self::spawn(world, "trace,h2=debug").ready(world).await {
+            Ok(broker) => broker,
+            Err((status, log)) => panic!("the broker ended with {status}:\n{log}"),
+        }
+    }
+
+    /// Starts one that may not be able to.
+    ///
+    /// # Errors
+    /// How it ended and what it said.
+    pub async fn try_start(world: &World) -> Result<Self, (ExitStatus, String)> {
+        Self::spawn(world, "info").ready(world).await
     }
 
     /// Starts one that cannot serve, and gives how it ended and what it said.
     ///
     /// # Panics
-    /// When it does not end.
+    /// When it serves.
     pub async fn start_refused(world: &World) -> (ExitStatus, String) {
-        let mut broker = Self::spawn(world);
-        let status = until("the broker ends", async || broker.child.try_wait().unwrap()).await;
-        let log = broker.full_log().await;
-        (status, log)
+        match Self::spawn(world, "info").ready(world).await {
+            Ok(broker) => panic!("the broker serves:\n{}", broker.log()),
+            Err(ended) => ended,
+        }
+    }
+
+    async fn ready(mut self, world: &World) -> Result<Self, (ExitStatus, String)> {
+        let ended = until("the broker is ready or gone", async || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(Some(status));
+            }
+            let answer = Caller::plain(world.http()).await.ok()?.get("/readyz", None).await.ok()?;
+            answer.is_ok().then_some(None)
+        })
+        .await;
+        match ended {
+            None => Ok(self),
+            Some(status) => Err((status, self.full_log().await)),
+        }
     }
 
     /// By way of a shell that ignores `SIGXFSZ`, so that a file that may not grow is an error and not a death.
-    fn spawn(world: &World) -> Self {
+    fn spawn(world: &World, log: &str) -> Self {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\""])
             .arg(program::path())
             .arg(world.path("taskpass.toml"))
             .env_clear()
-            .env("RUST_BACKTRACE", "1")
+            .env("TASKPASS_LOG", log)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

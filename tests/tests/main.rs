@@ -7,6 +7,12 @@
     reason = "tests may panic"
 )]
 
+mod bad_config;
+mod bad_disk;
 mod bad_identity;
+mod bad_requests;
+mod canary;
+mod cli;
+mod crash;
 mod death;
 mod main_road;
