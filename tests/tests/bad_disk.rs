@@ -131,8 +131,17 @@ fn assert_unavailable(what: &str, refused: &Refused) {
     assert!(reasons.contains(&refused.reason.as_str()), "{what}: {refused:?}");
 }
 
+/// What happens while the disk is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    /// The broker is killed, and starts again when there is room.
+    Crash,
+    /// There is room again.
+    Room,
+}
+
 /// Works, fills the disk, works on, frees the disk, works. `bytes` says where the disk is full.
-async fn full_disk(bytes: impl FnOnce(&World) -> u64) {
+async fn full_disk(bytes: impl FnOnce(&World) -> u64, meanwhile: Meanwhile) {
     let world = World::new();
     let broker = Broker::start(&world).await;
     let server = resource::serve(&world, &broker).await;
@@ -167,7 +176,16 @@ async fn full_disk(bytes: impl FnOnce(&World) -> u64) {
     assert!(server.verifier.verify_token(&running.2).is_ok());
     assert_eq!(agent.task(&TaskId::new().to_string()).await.unwrap_err().reason, "TASK_NOT_FOUND");
 
-    broker.limit_files(None);
+    let broker = match meanwhile {
+        Meanwhile::Crash => {
+            broker.kill();
+            Broker::start(&world).await
+        }
+        Meanwhile::Room => {
+            broker.limit_files(None);
+            broker
+        }
+    };
     until("it grants again", async || agent.issue(token(&running.0)).await.ok()).await;
     let check = async |agent: &taskpass_e2e::Client| {
         assert_eq!(agent.task(&completed.0).await.unwrap().end.unwrap(), ended);
@@ -205,10 +223,16 @@ async fn full_disk(bytes: impl FnOnce(&World) -> u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_store_that_cannot_write_nothing_is_granted_and_everything_can_be_ended() {
     // Room for the audit log, none for the store.
-    full_disk(|_| 256 * 1024).await;
+    full_disk(|_| 256 * 1024, Meanwhile::Room).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_an_audit_log_that_cannot_grow_nothing_is_granted_and_everything_can_be_ended() {
-    full_disk(|world| fs::metadata(world.audit().join(taskpass_audit::LOG_FILE)).unwrap().len()).await;
+    let length = |world: &World| fs::metadata(world.audit().join(taskpass_audit::LOG_FILE)).unwrap().len();
+    full_disk(length, Meanwhile::Room).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ended_while_the_store_could_not_write_stays_so_after_a_crash() {
+    full_disk(|_| 256 * 1024, Meanwhile::Crash).await;
 }

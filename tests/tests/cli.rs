@@ -1,5 +1,6 @@
 //! The command line against a real broker over mTLS, and what it finds out without one.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{fs, io::Write as _, path::Path, process::Stdio};
 use taskpass_e2e::{Broker, Client, Run, Signed, World, program, resource, run, start, token, until};
@@ -85,7 +86,8 @@ async fn a_commands_credentials_live_exactly_as_long_as_it_does() {
     let place = format!("demo-api={}", file.display());
     // The identity that the token is bound to is the one in `me.pem`.
     let script = format!("cp {} {1}.new && mv {1}.new {1}; read _; exit 7", file.display(), copy.display());
-    let mut child = exec(&world, &["--file", &place], &script).stdin(Stdio::piped()).spawn().unwrap();
+    let mut command = exec(&world, &["--file", &place], &script);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let jwt = until("the command has its token", async || fs::read_to_string(&copy).ok()).await;
     let me = Signed {
         chain_pem: fs::read_to_string(world.path("me.pem")).unwrap(),
@@ -115,6 +117,15 @@ async fn a_command_ends_as_it_would_alone_and_never_starts_without_its_credentia
     {
         assert_eq!(run(exec(&world, &[], script)).await.code, code, "{script}");
     }
+    // What is sent to the wrapper reaches the command, which may have its own mind about it.
+    let ready = world.path("ready");
+    let script = format!("trap 'exit 9' USR1; touch {}; while :; do read _; done", ready.display());
+    let mut command = exec(&world, &[], &script);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    until("the command runs", async || ready.exists().then_some(())).await;
+    let wrapper = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    kill_process(wrapper, Signal::USR1).unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(9));
     let environment = run(exec(&world, &[], "env")).await;
     assert!(environment.stdout.contains("TASKPASS_TOKEN_DEMO_API=ey"), "{}", environment.stderr);
     let marker = world.path("started");
