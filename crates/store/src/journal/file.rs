@@ -39,7 +39,11 @@ impl JournalFile {
             }
         }
         let records = parse(&content);
-        let end = records.iter().map(|record| HEAD + record.len()).sum();
+        let end: usize = records.iter().map(|record| HEAD + record.len()).sum();
+        if content.get(end..end + 4).is_some_and(|length| length != [0; 4]) {
+            // A crash before the sync leaves this behind, and nobody was answered then; so would damage.
+            tracing::warn!(journal = %path.display(), at = end, "a record cannot be read and is taken for unfinished");
+        }
         Ok((Self { file, end }, records))
     }
 
