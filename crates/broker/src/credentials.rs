@@ -54,7 +54,8 @@ impl Broker {
         let issuer = self.issuer(ask.form.kind())?;
         let material = issuer.accept(ask.form.clone())?;
         let task = self.own_task(caller, agent, ask.task).await?;
-        declared(&task, ask)?;
+        // What was not declared is not worth a decision.
+        task.covers(&ask.resource, &ask.actions)?;
         let confirmation = confirmation(caller, &material, &ask.form);
         let question = Question {
             agent: facts,
@@ -229,26 +230,6 @@ impl Broker {
             },
         )
     }
-}
-
-/// What was not declared is not worth a decision.
-fn declared(task: &Task, ask: &IssueAsk) -> Result<(), Refusal> {
-    let scopes = ask
-        .actions
-        .iter()
-        .map(|action| taskpass_types::Scope { resource: ask.resource.clone(), action: action.clone() });
-    for scope in scopes {
-        if !task.scopes.contains(&scope) {
-            return Err(Refusal::new(
-                Reason::ScopeExceedsTask,
-                format!("scope `{scope}` was not declared for task `{}`", task.id),
-            )
-            .fix("declare every scope when the task is started")
-            .with("scope", scope)
-            .with("task", task.id));
-        }
-    }
-    Ok(())
 }
 
 /// A key that the caller names goes before the certificate that it came with.

@@ -30,7 +30,7 @@ pub(crate) fn plan_lease(
     }
     not_held(&view, &plan.resource)?;
     in_force(&view, &plan.fence.policy_revision)?;
-    within_task(task, &plan.resource, &plan.actions)?;
+    task.covers(&plan.resource, &plan.actions)?;
     check_ttl(plan.kind, plan.ttl, limits)?;
     if task.live_below >= limits.live_per_task {
         return Err(quota("live leases and child tasks of one task", limits.live_per_task));
@@ -174,23 +174,29 @@ fn in_force(view: &View, decided_under: &PolicyRevision) -> Result<(), Refusal> 
         .with("decided_under", decided_under))
 }
 
-fn within_task(task: &Task, resource: &ResourceName, actions: &BTreeSet<ActionName>) -> Result<(), Refusal> {
-    if actions.is_empty() {
-        return Err(Refusal::new(Reason::FieldInvalid, "`actions` is empty").with("field", "actions"));
-    }
-    for action in actions {
-        let scope = Scope { resource: resource.clone(), action: action.clone() };
-        if !task.scopes.contains(&scope) {
-            return Err(Refusal::new(
-                Reason::ScopeExceedsTask,
-                format!("scope `{scope}` was not declared for task `{}`", task.id),
-            )
-            .fix("declare every scope when the task is started")
-            .with("scope", scope)
-            .with("task", task.id));
+impl Task {
+    /// Whether all of `actions` on `resource` were declared when the task was started.
+    ///
+    /// # Errors
+    /// `SCOPE_EXCEEDS_TASK` for the first that was not; `FIELD_INVALID` for none at all.
+    pub fn covers(&self, resource: &ResourceName, actions: &BTreeSet<ActionName>) -> Result<(), Refusal> {
+        if actions.is_empty() {
+            return Err(Refusal::new(Reason::FieldInvalid, "`actions` is empty").with("field", "actions"));
         }
+        for action in actions {
+            let scope = Scope { resource: resource.clone(), action: action.clone() };
+            if !self.scopes.contains(&scope) {
+                return Err(Refusal::new(
+                    Reason::ScopeExceedsTask,
+                    format!("scope `{scope}` was not declared for task `{}`", self.id),
+                )
+                .fix("declare every scope when the task is started")
+                .with("scope", scope)
+                .with("task", self.id));
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn check_ttl(kind: CredentialKind, ttl: Ttl, limits: &Limits) -> Result<(), Refusal> {
