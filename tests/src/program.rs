@@ -32,7 +32,8 @@ fn build() -> PathBuf {
     let profile = exe.ancestors().nth(2).unwrap();
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--package", "taskpass-cli", "--bin", "taskpass", "--target-dir"])
+        // For the whole workspace, so that what `cargo test --workspace` built is not built again with other features.
+        .args(["build", "--quiet", "--workspace", "--bin", "taskpass", "--target-dir"])
         .arg(profile.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
