@@ -123,6 +123,46 @@ async fn other_seals_and_damaged_keys_stop_the_start() {
     Broker::start(&world).await.assert_well(&world).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_journal_stops_the_start_and_forgets_no_end() {
+    let world = World::new();
+    let broker = Broker::start(&world).await;
+    let agent = world.connect("dev/bot").await;
+    let first = agent.start_task(start()).await.unwrap().id;
+    let second = agent.start_task(start()).await.unwrap().id;
+    broker.limit_files(Some(256 * 1024));
+    until("the store cannot write", async || agent.start_task(start()).await.err()).await;
+    agent.complete(&first).await.unwrap();
+    agent.complete(&second).await.unwrap();
+    broker.kill();
+    let file = world.path("data/revocations.journal");
+    let good = fs::read(&file).unwrap();
+    let mut flipped = good.clone();
+    flipped[40] ^= 1;
+    let mut zeros = good.clone();
+    zeros[..64].fill(0);
+    for (what, bytes) in [
+        ("a flipped bit in the first record", flipped),
+        ("zeros in its first record", zeros),
+        ("its first bytes alone", good[..512].to_vec()),
+    ] {
+        fs::write(&file, &bytes).unwrap();
+        let (status, said) = Broker::start_refused(&world).await;
+        assert_eq!(status.code(), Some(1), "{what}: {said}");
+        assert!(said.contains(&file.display().to_string()), "{what}: the file is not named in\n{said}");
+        assert!(said.contains("damaged") && said.contains("fix "), "{what}: {said}");
+        assert!(fs::read(&file).unwrap() == bytes, "{what}: the file was changed");
+    }
+    fs::write(&file, &good).unwrap();
+    let broker = Broker::start(&world).await;
+    for task in [&first, &second] {
+        let agent = world.connect("dev/bot").await;
+        assert!(agent.task(task).await.unwrap().end.is_some());
+        assert_eq!(agent.issue(token(task)).await.unwrap_err().reason, "TASK_ENDED");
+    }
+    broker.assert_well(&world).await;
+}
+
 /// It was not granted, and the caller is told to ask again; `OUTCOME_UNKNOWN` is the truth about a write that failed
 /// half way.
 fn assert_unavailable(what: &str, refused: &Refused) {

@@ -63,6 +63,7 @@ impl StartError {
     pub fn fix(&self) -> Option<&'static str> {
         match self {
             Self::Bind { .. } => Some("stop who listens there, or choose another address under [listen]"),
+            Self::Journal(error) => Some(error.fix()),
             Self::NoSeal(_) => {
                 Some("make one: head -c 32 /dev/urandom | base64 > FILE && chmod 600 FILE; see [keys]")
             }

@@ -1,7 +1,9 @@
 //! A file whose blocks were taken beforehand, so that writing into it needs no space on the disk.
 //!
-//! It holds records one after the other, each its length, its SHA-256 and its bytes, and ends with a length of zero. A
-//! record counts once it is synced; what a crash left half written does not match its digest and is the end.
+//! It holds records one after the other, each its length, its SHA-256 and its bytes; behind the last one is nothing but
+//! zeros. A record counts once it is synced. What a crash left half written does not match its digest and is the end:
+//! nobody was answered for it. A record that cannot be read with a good one behind it was answered for, so that is
+//! damage, and the file is not opened: to go on without it would forget an end that somebody was promised.
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::{
@@ -14,11 +16,16 @@ use std::{
 /// How much room there is; about a thousand ends.
 pub(super) const CAPACITY: usize = 256 * 1024;
 const HEAD: usize = 4 + SHA256_OUTPUT_LEN;
+/// In the place of the first record's head, and within one sector: all that follows is in the store and is being wiped.
+/// No record is that long.
+const CLEARED: [u8; HEAD] = [0xff; HEAD];
 
 /// The file and where the next record goes.
 pub(super) struct JournalFile {
     file: File,
     end: usize,
+    /// The records were given up but may still be on the disk; nothing may be written behind them.
+    stale: bool,
 }
 
 impl JournalFile {
@@ -30,7 +37,10 @@ impl JournalFile {
         let mut content = Vec::new();
         (&mut file).take(CAPACITY as u64).read_to_end(&mut content)?;
         if content.len() < CAPACITY {
-            // New, or cut short: write it through to the end, so that all its blocks are there.
+            if content.iter().any(|byte| *byte != 0) {
+                return Err(damaged(format!("only {} of its {CAPACITY} bytes are there", content.len())));
+            }
+            // New: write it through to the end, so that all its blocks are there.
             content.resize(CAPACITY, 0);
             file.write_all_at(&content, 0)?;
             file.sync_all()?;
@@ -38,17 +48,34 @@ impl JournalFile {
                 File::open(dir)?.sync_all()?;
             }
         }
-        let records = parse(&content);
-        let end: usize = records.iter().map(|record| HEAD + record.len()).sum();
-        if content.get(end..end + 4).is_some_and(|length| length != [0; 4]) {
-            // A crash before the sync leaves this behind, and nobody was answered then; so would damage.
-            tracing::warn!(journal = %path.display(), at = end, "a record cannot be read and is taken for unfinished");
+        let mut journal = Self { file, end: 0, stale: content.starts_with(&CLEARED) };
+        if journal.stale {
+            journal.clear()?;
+            return Ok((journal, Vec::new()));
         }
-        Ok((Self { file, end }, records))
+        let (records, rest) = parse(&content);
+        journal.end = CAPACITY - rest.len();
+        if let Some(behind) = (1..rest.len()).find(|at| rest.get(*at..).and_then(split).is_some()) {
+            let (at, behind) = (journal.end, journal.end + behind);
+            return Err(damaged(format!(
+                "the record at byte {at} cannot be read, and the one at {behind} can"
+            )));
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            tracing::warn!(
+                journal = %path.display(),
+                at = journal.end,
+                "a record was not written to its end; nobody was answered for it"
+            );
+        }
+        Ok((journal, records))
     }
 
     /// Appends a record; durable when it returns.
     pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.stale {
+            self.clear()?;
+        }
         let next = self.end + HEAD + record.len();
         // The zero length behind it must fit too.
         if next + 4 > CAPACITY {
@@ -66,21 +93,31 @@ impl JournalFile {
     }
 
     /// Forgets all records; durable when it returns.
+    ///
+    /// First marked, then wiped: a crash in between leaves the mark, and never a part that could be taken for damage.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&[0; HEAD], 0)?;
+        (self.end, self.stale) = (0, true);
+        self.file.write_all_at(&CLEARED, 0)?;
         self.file.sync_data()?;
-        self.end = 0;
+        self.file.write_all_at(&[0; CAPACITY - HEAD], HEAD as u64)?;
+        self.file.sync_data()?;
+        self.stale = false;
         Ok(())
     }
 }
 
-fn parse(mut content: &[u8]) -> Vec<Vec<u8>> {
+fn damaged(how: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged: {how}"))
+}
+
+/// The records up to the first that cannot be read, and what follows them.
+fn parse(mut content: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
     let mut records = Vec::new();
     while let Some((record, rest)) = split(content) {
         records.push(record.to_vec());
         content = rest;
     }
-    records
+    (records, content)
 }
 
 fn split(content: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -94,6 +131,7 @@ fn split(content: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn records_come_back_until_they_are_cleared() {
@@ -113,22 +151,96 @@ mod tests {
         assert_eq!(JournalFile::open(&path).unwrap().1, [b"three"]);
     }
 
+    /// A journal with these records, closed; its path and its bytes.
+    fn written(dir: &Path, records: &[&[u8]]) -> (PathBuf, Vec<u8>) {
+        let path = dir.join("journal");
+        let (mut file, _) = JournalFile::open(&path).unwrap();
+        for record in records {
+            file.append(record).unwrap();
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        (path, bytes)
+    }
+
     #[test]
     fn what_a_crash_left_half_written_is_the_end() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        let (mut file, _) = JournalFile::open(&path).unwrap();
-        file.append(b"whole").unwrap();
-        file.append(b"half written").unwrap();
-        drop(file);
-        let good = std::fs::read(&path).unwrap();
+        let (path, good) = written(dir.path(), &[b"whole", b"half written"]);
         let second = HEAD + b"whole".len();
-        for at in second..second + HEAD + b"half written".len() {
-            let mut torn = good.clone();
-            torn[at] ^= 1;
-            std::fs::write(&path, &torn).unwrap();
-            assert_eq!(JournalFile::open(&path).unwrap().1, [b"whole"], "byte {at}");
+        let end = second + HEAD + b"half written".len();
+        for at in second..end {
+            let (mut torn, mut flipped) = (good.clone(), good.clone());
+            torn[at..end].fill(0);
+            flipped[at] ^= 1;
+            for bytes in [torn, flipped] {
+                std::fs::write(&path, &bytes).unwrap();
+                let (mut file, records) = JournalFile::open(&path).unwrap();
+                assert_eq!(records, [b"whole"], "byte {at}");
+                file.append(b"more").unwrap();
+                drop(file);
+                assert_eq!(JournalFile::open(&path).unwrap().1, [b"whole".as_slice(), b"more"], "byte {at}");
+            }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_before_a_good_record_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, good) = written(dir.path(), &[b"first", b"second", b"third"]);
+        let (first, second) = (HEAD + b"first".len(), HEAD + b"second".len());
+        let mut bad: Vec<Vec<u8>> = (0..first + second)
+            .map(|at| {
+                let mut bytes = good.clone();
+                bytes[at] ^= 1;
+                bytes
+            })
+            .collect();
+        // A sector that reads as zeros, and a length that is none.
+        for at in [0..first, first..first + second, 0..4, first..first + 4] {
+            let mut bytes = good.clone();
+            bytes[at].fill(0);
+            bad.push(bytes);
+        }
+        bad.push(good[..first + second].to_vec());
+        for (row, bytes) in bad.iter().enumerate() {
+            std::fs::write(&path, bytes).unwrap();
+            let error = JournalFile::open(&path).err().unwrap_or_else(|| panic!("row {row} was opened"));
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "row {row}: {error}");
+            assert!(std::fs::read(&path).unwrap() == *bytes, "row {row}: the file was changed");
+        }
+    }
+
+    #[test]
+    fn a_clear_that_a_crash_cuts_short_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, good) = written(dir.path(), &[b"first", b"second", b"third"]);
+        let first = HEAD + b"first".len();
+        for wiped in [0..0, HEAD..first, first..first + 7, HEAD..CAPACITY] {
+            let mut bytes = good.clone();
+            bytes[..HEAD].copy_from_slice(&CLEARED);
+            bytes[wiped.clone()].fill(0);
+            std::fs::write(&path, &bytes).unwrap();
+            let (mut file, records) = JournalFile::open(&path).unwrap();
+            assert!(records.is_empty(), "{wiped:?}");
+            file.append(b"new").unwrap();
+            drop(file);
+            assert_eq!(JournalFile::open(&path).unwrap().1, [b"new"], "{wiped:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_behind_what_could_not_be_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, good) = written(dir.path(), &[b"first", b"second"]);
+        let read_only = File::open(&path).unwrap();
+        let mut file = JournalFile { file: read_only, end: 2 * HEAD + 11, stale: false };
+        assert!(file.clear().is_err());
+        assert!(file.append(b"third").is_err());
+        assert!(std::fs::read(&path).unwrap() == good);
+        file.file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.append(b"third").unwrap();
+        drop(file);
+        assert_eq!(JournalFile::open(&path).unwrap().1, [b"third"]);
     }
 
     #[test]

@@ -51,16 +51,29 @@ pub struct JournalError {
     error: io::Error,
 }
 
+impl JournalError {
+    /// What an operator can do about it.
+    pub fn fix(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::InvalidData => {
+                "move the file away and end again what was ended while the disk was full: see the audit log"
+            }
+            _ => "check who else has it open, and that the broker may write to it",
+        }
+    }
+}
+
 impl Journaled {
     /// In front of `store`, with the journal in `path`. What it still holds from before is replayed with the first
     /// write.
     ///
     /// # Errors
-    /// When the file cannot be opened, somebody else has it open, or a record in it cannot be read.
+    /// When the file cannot be opened, somebody else has it open, or it is damaged: a record that was answered for cannot
+    /// be read. What a crash left half written at its end was not.
     pub fn open(store: Arc<dyn Store>, path: &Path, limits: Limits) -> Result<Self, JournalError> {
         let fail = |error| JournalError { path: path.display().to_string(), error };
         let (file, records) = JournalFile::open(path).map_err(fail)?;
-        let entries = records.iter().map(|record| postcard::from_bytes(record).map_err(io::Error::other));
+        let entries = records.iter().map(|record| postcard::from_bytes(record).map_err(unreadable));
         let entries = entries.collect::<io::Result<Vec<Entry>>>().map_err(fail)?;
         Ok(Self {
             store,
@@ -248,6 +261,10 @@ impl Store for Journaled {
     fn denied(&self) -> watch::Receiver<u64> {
         self.denied.subscribe()
     }
+}
+
+fn unreadable(error: postcard::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn cannot_write(refusal: &Refusal) -> bool {
