@@ -180,9 +180,24 @@ async fn what_an_edited_policy_no_longer_allows_ends_and_the_rest_goes_on() {
 async fn an_operators_kill_holds_until_it_is_released() {
     let scene = Scene::set(start()).await;
     let operator = scene.world.connect("ops/oncall").await;
-    for stranger in ["dev/bot", "dev/rival", "platform/scheduler", "prod/demo-api"] {
-        let refused = scene.world.connect(stranger).await.kill(&scene.lease.id).await.unwrap_err();
-        assert_eq!(refused.says(), (Code::PermissionDenied, "NOT_PERMITTED"), "{stranger}: {refused:?}");
+    for (stranger, actor) in [
+        ("dev/bot", "agent/dev/bot"),
+        ("dev/rival", "agent/dev/rival"),
+        ("platform/scheduler", "orchestrator/platform/scheduler"),
+        ("prod/demo-api", "peer/spiffe://acme.test/prod/demo-api"),
+    ] {
+        let client = scene.world.connect(stranger).await;
+        for release in [false, true] {
+            let since = scene.world.next_entry();
+            let refused = match release {
+                false => client.kill(&scene.lease.id).await.map(drop),
+                true => client.release(&scene.lease.id).await.map(drop),
+            };
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.says(), (Code::PermissionDenied, "NOT_PERMITTED"), "{stranger}: {refused:?}");
+            let entry = scene.world.recorded_refusal(since, actor, "NOT_PERMITTED").await;
+            assert_eq!(entry.lease.as_deref(), Some(scene.lease.id.as_str()), "{stranger}: {entry:?}");
+        }
     }
     assert!(scene.verifier().verify_token(&scene.jwt).is_ok());
 

@@ -13,6 +13,11 @@ impl Api {
         let peer = extensions.get::<Peer>().ok_or_else(|| {
             status(&Refusal::new(Reason::AttestationInvalid, "the connection has no identity"))
         })?;
+        self.caller_of(peer).await
+    }
+
+    /// The same of its connection. Who is nobody is refused, and that is written down.
+    pub(crate) async fn caller_of(&self, peer: &Peer) -> Result<Arc<Caller>, Status> {
         let identity = match peer.attested(self.clock.now()).await {
             Ok(identity) => identity,
             Err(refusal) => {

@@ -19,8 +19,11 @@ pub(crate) async fn complete(
     match bare_error(response.headers()) {
         Some(bare) => {
             let refusal = refusal(&bare, &method);
-            if let Some(peer) = peer {
-                api.broker.refused_peer(peer.remote(), &refusal);
+            // Who is nobody here is written down as that.
+            if let Some(peer) = peer
+                && let Ok(caller) = api.caller_of(&peer).await
+            {
+                api.broker.refused(&caller, &refusal, |event| event);
             }
             status(&refusal).into_http()
         }

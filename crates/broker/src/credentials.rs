@@ -3,16 +3,17 @@
 use crate::{
     Broker, Caller, DECIDE_ATTEMPTS, IssueAsk, RenewAsk,
     ask::fresh_request_id,
+    leases::lease_ended_before,
     policy::{Decided, Question},
     tasks::{not_found, unexpected},
 };
 use std::{collections::BTreeSet, sync::Arc};
-use taskpass_audit::{Action, Event};
+use taskpass_audit::{Action, Actor, Event};
 use taskpass_issue::{Credential, Form, Issuer, Material};
-use taskpass_lease::{EndLease, Event as Change, Fence, Lease, PlanLease, RenewLease, Task};
+use taskpass_lease::{EndLease, Event as Change, Fence, Lease, Outcome, PlanLease, RenewLease, Task};
 use taskpass_policy::Verb;
 use taskpass_store::{Committed, Prepared};
-use taskpass_types::{AgentId, Confirmation, EndReason, LeaseId, Reason, Refusal, SpiffeId, TaskId};
+use taskpass_types::{AgentId, Confirmation, EndReason, Kind, LeaseId, Reason, Refusal, SpiffeId, TaskId};
 
 /// What an exchange gives.
 #[derive(Clone)]
@@ -172,39 +173,69 @@ impl Broker {
         let fresh = action == Action::LeaseIssue && !prepared.replayed();
         let actor = || caller.actor(lease.agent());
         let intent = describe(Event::intent(&caller.tenant, action, actor()), &lease, caller);
+        let outcome = Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.jti());
         let credential = match self.parts().audit.record(intent).await {
-            Ok(_) => issuer.issue(prepared, material).await,
+            Ok(_) => match self.signed(issuer, prepared, material, &lease).await {
+                Ok(credential) => Ok(credential),
+                Err(refusal) => self.failed(outcome.clone(), refusal),
+            },
             Err(refusal) => Err(refusal),
         };
-        let credential = match credential {
-            Ok(credential) => credential,
+        match credential {
+            Ok(credential) => {
+                metrics::counter!("taskpass_credentials_total", "kind" => lease.kind.as_str()).increment(1);
+                self.note(outcome.expires_at(lease.expires_at));
+                Ok(Issued { lease, credential })
+            }
             Err(refusal) => {
                 // A renewal or a repeat leaves what was handed out before as it is.
-                if fresh {
+                if fresh && refusal.kind() != Kind::Ended {
                     self.abandon(&lease).await;
                 }
-                return Err(refusal);
+                Err(refusal)
             }
-        };
+        }
+    }
+
+    /// Signature, comparison, a last look.
+    async fn signed(
+        &self,
+        issuer: &dyn Issuer,
+        prepared: Prepared,
+        material: &Material,
+        lease: &Lease,
+    ) -> Result<Credential, Refusal> {
+        let credential = issuer.issue(prepared, material).await?;
         self.parts().store.standing(&lease.tenant, lease.id, self.now()).await?;
-        metrics::counter!("taskpass_credentials_total", "kind" => lease.kind.as_str()).increment(1);
-        let outcome = Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.jti());
-        self.note(outcome.expires_at(lease.expires_at));
-        Ok(Issued { lease, credential })
+        Ok(credential)
     }
 
     /// Ends a lease whose credential was never handed out. If even that fails, the lease is live without a holder until
     /// it expires, and visible as such.
     async fn abandon(&self, lease: &Lease) {
+        const ACTOR: Actor = Actor::Broker("exchange");
+        let describe = |event: Event| event.lease(lease.id).reason(EndReason::Cancelled);
+        self.note(describe(Event::intent(&lease.tenant, Action::LeaseEnd, ACTOR)));
+        let outcome = describe(Event::outcome(&lease.tenant, Action::LeaseEnd, ACTOR));
         let end = EndLease {
             tenant: lease.tenant.clone(),
             lease: lease.id,
             reason: EndReason::Cancelled,
-            by: "broker/exchange".to_owned(),
+            by: ACTOR.to_string(),
             hold: false,
         };
-        if let Err(refusal) = self.parts().store.apply(Change::EndLease(end), self.now()).await {
-            tracing::warn!(lease = %lease.id, ?refusal, "a lease whose credential was not released stays until it expires");
+        match self.parts().store.apply(Change::EndLease(end), self.now()).await.map(Committed::into_outcome) {
+            Ok(Outcome::LeaseEnded(ended)) => {
+                self.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
+            }
+            Ok(Outcome::AlreadyEnded(end)) => {
+                self.note(outcome.refusal(&lease_ended_before(lease.id, &end)));
+            }
+            Ok(other) => self.note(outcome.refusal(&unexpected(&other))),
+            Err(refusal) => {
+                tracing::warn!(lease = %lease.id, ?refusal, "a lease whose credential was not released stays until it expires");
+                self.note(outcome.refusal(&refusal));
+            }
         }
     }
 

@@ -75,8 +75,7 @@ impl Broker {
         hold: bool,
         why: &str,
     ) -> Result<Lease, Refusal> {
-        caller.require(&[Role::Operator])?;
-        let lease = self.lease(&caller, id).await?;
+        self.for_operator(&caller, id).await?;
         let actor = caller.actor(None);
         let describe = |event: Event| event.lease(id).reason(EndReason::Killed).purpose(why);
         self.note(describe(Event::intent(&caller.tenant, Action::LeaseEnd, actor.clone())));
@@ -100,12 +99,12 @@ impl Broker {
                 self.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
                 Ok(ended.record)
             }
-            Ok(Outcome::AlreadyEnded(_)) => Ok(lease),
-            Ok(other) => Err(unexpected(&other)),
-            Err(refusal) => {
-                self.note(outcome.refusal(&refusal));
-                Err(refusal)
+            Ok(Outcome::AlreadyEnded(end)) => {
+                self.note(outcome.refusal(&lease_ended_before(id, &end)));
+                self.lease(&caller, id).await
             }
+            Ok(other) => self.failed(outcome, unexpected(&other)),
+            Err(refusal) => self.failed(outcome, refusal),
         }
     }
 
@@ -114,8 +113,7 @@ impl Broker {
     /// # Errors
     /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`.
     pub async fn release_hold(&self, caller: Arc<Caller>, id: LeaseId) -> Result<bool, Refusal> {
-        caller.require(&[Role::Operator])?;
-        let lease = self.lease(&caller, id).await?;
+        let lease = self.for_operator(&caller, id).await?;
         let (Some(agent), Some(task)) = (lease.agent(), lease.task()) else { return Err(not_found()) };
         let key = HoldKey {
             tenant: lease.tenant.clone(),
@@ -136,12 +134,25 @@ impl Broker {
                 self.note(outcome);
                 Ok(matches!(done.outcome(), Outcome::Released))
             }
-            Err(refusal) => {
-                self.note(outcome.refusal(&refusal));
-                Err(refusal)
-            }
+            Err(refusal) => self.failed(outcome, refusal),
         }
     }
+
+    /// A lease, for who may kill it and let its agent ask again. Others are refused, and that is written down.
+    async fn for_operator(&self, caller: &Caller, id: LeaseId) -> Result<Lease, Refusal> {
+        let lease = match caller.require(&[Role::Operator]) {
+            Ok(()) => self.lease(caller, id).await,
+            Err(refusal) => Err(refusal),
+        };
+        lease.inspect_err(|refusal| self.refused(caller, refusal, |event| event.lease(id)))
+    }
+}
+
+/// Why an intent to end a lease had no effect.
+pub(crate) fn lease_ended_before(id: LeaseId, end: &End) -> Refusal {
+    Refusal::new(Reason::LeaseEnded, format!("lease `{id}` had ended before: {}", end.reason))
+        .with("lease", id)
+        .with("end_reason", end.reason)
 }
 
 fn not_found() -> Refusal {

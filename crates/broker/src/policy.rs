@@ -154,9 +154,12 @@ impl Broker {
     /// Puts a valid set of policies in force: first durably in the store, where every plan is fenced by it, then here.
     ///
     /// # Errors
-    /// When the store cannot write; the policies before stay in force.
+    /// When the store cannot write; the policies before stay in force, and operators see why.
     pub async fn adopt_policies(&self, policies: Policies) -> Result<(), Refusal> {
-        self.fence(&policies).await?;
+        self.fence(&policies).await.inspect_err(|why| {
+            tracing::warn!(%why, "the policies on disk are not in force yet");
+            *self.parts().policies.refused.write() = Some(format!("not in force yet: {why}"));
+        })?;
         self.parts().policies.swap(policies, self.now());
         Ok(())
     }
@@ -175,10 +178,7 @@ impl Broker {
                 self.note(outcome);
                 Ok(())
             }
-            Err(refusal) => {
-                self.note(outcome.refusal(&refusal));
-                Err(refusal)
-            }
+            Err(refusal) => self.failed(outcome, refusal),
         }
     }
 

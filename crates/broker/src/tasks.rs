@@ -66,11 +66,8 @@ impl Broker {
                 self.note(outcome.task(task.id).expires_at(task.deadline));
                 Ok(*task)
             }
-            Ok(other) => Err(unexpected(&other)),
-            Err(refusal) => {
-                self.note(outcome.refusal(&refusal));
-                Err(refusal)
-            }
+            Ok(other) => self.failed(outcome, unexpected(&other)),
+            Err(refusal) => self.failed(outcome, refusal),
         }
     }
 
@@ -208,23 +205,26 @@ impl Broker {
                 self.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
                 Ok(ended.record)
             }
-            Ok(Outcome::AlreadyEnded(end)) if end.reason == reason || reason != EndReason::Completed => {
-                self.task(&caller, id).await
-            }
             Ok(Outcome::AlreadyEnded(end)) => {
                 let refusal =
                     Refusal::new(Reason::TaskEnded, format!("task `{id}` had ended before: {}", end.reason))
                         .with("task", id)
                         .with("end_reason", end.reason);
                 self.note(outcome.refusal(&refusal));
+                if end.reason == reason || reason != EndReason::Completed {
+                    return self.task(&caller, id).await;
+                }
                 Err(refusal)
             }
-            Ok(other) => Err(unexpected(&other)),
-            Err(refusal) => {
-                self.note(outcome.refusal(&refusal));
-                Err(refusal)
-            }
+            Ok(other) => self.failed(outcome, unexpected(&other)),
+            Err(refusal) => self.failed(outcome, refusal),
         }
+    }
+
+    /// Writes down that what an intent announced was not done, and says so.
+    pub(crate) fn failed<T>(&self, outcome: Event, refusal: Refusal) -> Result<T, Refusal> {
+        self.note(outcome.refusal(&refusal));
+        Err(refusal)
     }
 
     /// Writes down that a known caller was refused.

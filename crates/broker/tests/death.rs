@@ -142,6 +142,34 @@ async fn a_killed_agent_is_held_until_released() {
 }
 
 #[tokio::test]
+async fn who_may_not_kill_or_release_is_written_down() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await;
+    let lease = world.issue("ci/bot", task.id).await.unwrap().lease.id;
+    let unknown = LeaseId::new();
+    for (who, id, reason) in [
+        ("ci/bot", lease, Reason::NotPermitted),
+        ("ci/other", lease, Reason::NotPermitted),
+        ("orchestrator", lease, Reason::NotPermitted),
+        ("verifier", lease, Reason::NotPermitted),
+        ("operator", unknown, Reason::LeaseNotFound),
+    ] {
+        let before = world.entries().await.len();
+        let killed = world.broker.kill_lease(world.caller(who), id, true, "").await.unwrap_err();
+        let released = world.broker.release_hold(world.caller(who), id).await.unwrap_err();
+        assert_eq!((killed.reason(), released.reason()), (reason, reason), "{who}");
+        let written: Vec<_> = world.entries().await.split_off(before);
+        let refusals: Vec<_> = written.iter().filter(|entry| entry.code == "TP602F").collect();
+        assert_eq!(refusals.len(), 2, "{who}: {written:?}");
+        for refusal in refusals {
+            assert_eq!(refusal.refusal.as_deref(), Some(reason.code()), "{who}");
+            assert_eq!(refusal.lease, Some(id.to_string()), "{who}");
+        }
+    }
+    assert_eq!(reason(&world, lease).await, None);
+}
+
+#[tokio::test]
 async fn the_feed_tells_every_end_once_and_resumes_where_a_verifier_was() {
     let world = World::new().await;
     let verifier = world.caller("verifier");

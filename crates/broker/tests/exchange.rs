@@ -11,10 +11,11 @@
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};
-use support::{World, csr, issue, policies, request, start, token};
+use support::{World, csr, issue, meddled::Meddled, policies, request, start, token};
 use taskpass_broker::{IssueAsk, StartAsk};
 use taskpass_crypto::{Expect, TokenKeys};
 use taskpass_issue::{Credential, Form};
+use taskpass_lease::{EndLease, EndTask, Event};
 use taskpass_store::{LeaseQuery, TaskQuery};
 use taskpass_types::{AgentId, Clock as _, EndReason, Reason, Ttl};
 
@@ -220,6 +221,38 @@ async fn without_an_audit_log_nothing_is_granted_and_everything_can_be_ended() {
     assert!(ended.end().is_some());
 }
 
+fn end_task(event: &Event) -> Option<Event> {
+    let Event::PlanLease(plan) = event else { return None };
+    let (tenant, by) = (plan.tenant.clone(), "operator/maya".to_owned());
+    Some(Event::EndTask(EndTask { tenant, task: plan.task, reason: EndReason::Cancelled, by }))
+}
+
+fn end_lease(event: &Event) -> Option<Event> {
+    let Event::RenewLease(renew) = event else { return None };
+    let (tenant, by) = (renew.tenant.clone(), "operator/maya".to_owned());
+    Some(Event::EndLease(EndLease { tenant, lease: renew.lease, reason: EndReason::Killed, by, hold: false }))
+}
+
+#[tokio::test]
+async fn what_ends_while_it_is_being_signed_is_not_released() {
+    let written = async |world: &World| {
+        let entries = world.entries().await.into_iter();
+        entries.map(|entry| entry.code).filter(|code| code.starts_with("TP20")).collect::<Vec<_>>()
+    };
+    let world = World::with(|store| Meddled::after(store, end_task)).await;
+    let task = world.task("ci/bot").await;
+    let refused = world.issue("ci/bot", task.id).await.err().unwrap();
+    assert_eq!(refused.reason(), Reason::LeaseEnded);
+    assert_eq!(written(&world).await, ["TP201I", "TP201F"]);
+
+    let world = World::with(|store| Meddled::after(store, end_lease)).await;
+    let task = world.task("ci/bot").await;
+    let lease = world.issue("ci/bot", task.id).await.unwrap().lease.id;
+    let refused = world.renew("ci/bot", lease).await.err().unwrap();
+    assert_eq!(refused.reason(), Reason::LeaseEnded);
+    assert_eq!(written(&world).await, ["TP201I", "TP201S", "TP202I", "TP202F"]);
+}
+
 #[tokio::test]
 async fn policies_that_change_meanwhile_decide_anew() {
     let world = World::new().await;
@@ -227,7 +260,7 @@ async fn policies_that_change_meanwhile_decide_anew() {
     // The store already fences by policies that this broker has not taken up: as between two steps of a change.
     let newer = policies("permit (principal, action, resource);");
     let revision = newer.revision().clone();
-    let event = taskpass_lease::Event::SetPolicyRevision(revision.clone());
+    let event = Event::SetPolicyRevision(revision.clone());
     world.store.apply(event, world.clock.now()).await.unwrap();
     let (issued, adopted) =
         tokio::join!(world.issue("ci/bot", task.id), async { world.broker.adopt_policies(newer).await });

@@ -3,7 +3,9 @@
 use super::{Desk, span};
 use taskpass_e2e::{Refused, certificate, start, token};
 use taskpass_proto::v1::{
-    CertificateForm, GetTaskResponse, IssueCredentialRequest, RenewCredentialRequest, StartTaskRequest,
+    CertificateForm, GetTaskResponse, IssueCredentialRequest, ListLeasesRequest, ListTasksRequest,
+    RenewCredentialRequest, StartTaskRequest, lease_service_client::LeaseServiceClient,
+    task_service_client::TaskServiceClient,
 };
 use tonic::{Code, Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
@@ -100,26 +102,47 @@ async fn a_message_that_is_too_large_unreadable_or_for_nobody_is_refused_in_our_
         grpc.unary(request, PathAndQuery::from_static(path), codec).await.unwrap_err().into()
     };
     let large = vec![b'x'; 64 * 1024 + 1];
-    for (what, refused, field) in [
-        (
-            "64 KiB and more",
-            desk.agent.issue(certificate(&desk.task.id, large.clone())).await.unwrap_err(),
-            "message",
-        ),
-        ("a large text", call("/taskpass.v1.TaskService/GetTask", large).await, "message"),
-        ("no UTF-8", call("/taskpass.v1.TaskService/GetTask", b"tk_\xff\xfe".to_vec()).await, "message"),
-        ("no such method", call("/taskpass.v1.TaskService/DropTask", vec![]).await, "method"),
-        ("no such service", call("/taskpass.v2.TaskService/GetTask", vec![]).await, "method"),
+    let since = desk.world.next_entry();
+    let refused = desk.agent.issue(certificate(&desk.task.id, large.clone())).await.unwrap_err();
+    desk.refused("a large request", since, &refused, (Code::InvalidArgument, "FIELD_INVALID")).await;
+    assert_eq!(refused.about("field"), "message", "{refused:?}");
+    for (what, path, request, field) in [
+        ("a large text", "/taskpass.v1.TaskService/GetTask", large, "message"),
+        ("no UTF-8", "/taskpass.v1.TaskService/GetTask", b"tk_\xff\xfe".to_vec(), "message"),
+        ("no such method", "/taskpass.v1.TaskService/DropTask", vec![], "method"),
+        ("no such service", "/taskpass.v2.TaskService/GetTask", vec![], "method"),
     ] {
-        assert_eq!(refused.says(), (Code::InvalidArgument, "FIELD_INVALID"), "{what}: {refused:?}");
+        let since = desk.world.next_entry();
+        let refused = call(path, request).await;
+        desk.refused(what, since, &refused, (Code::InvalidArgument, "FIELD_INVALID")).await;
         assert_eq!(refused.about("field"), field, "{what}: {refused:?}");
-        desk.world
-            .recorded(what, |entry| {
-                entry.refusal.as_deref() == Some("FIELD_INVALID")
-                    && entry.message.as_deref() == Some(refused.message.as_str())
-                    && entry.actor.starts_with("peer/127.")
-            })
-            .await;
+    }
+    desk.close(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_refused_is_written_down_too() {
+    let desk = Desk::open().await;
+    let verifier = desk.world.connect("prod/demo-api").await;
+    let (invalid, forbidden) =
+        ((Code::InvalidArgument, "FIELD_INVALID"), (Code::PermissionDenied, "NOT_PERMITTED"));
+    for (client, actor, page_token, expected) in [
+        (&desk.agent, "agent/dev/bot", "no page", invalid),
+        (&verifier, "peer/spiffe://acme.test/prod/demo-api", "", forbidden),
+    ] {
+        for tasks in [true, false] {
+            let since = desk.world.next_entry();
+            let page_token = page_token.to_owned();
+            let refused = if tasks {
+                let request = ListTasksRequest { page_token, ..ListTasksRequest::default() };
+                TaskServiceClient::new(client.channel()).list_tasks(request).await.unwrap_err()
+            } else {
+                let request = ListLeasesRequest { page_token, ..ListLeasesRequest::default() };
+                LeaseServiceClient::new(client.channel()).list_leases(request).await.unwrap_err()
+            };
+            assert_eq!(Refused::from(refused).says(), expected, "{actor}, tasks: {tasks}");
+            desk.world.recorded_refusal(since, actor, expected.1).await;
+        }
     }
     desk.close(0).await;
 }

@@ -1,5 +1,5 @@
 use super::{cursor, named};
-use crate::{Api, convert, status};
+use crate::{Api, convert};
 use taskpass_proto::v1::{self, lease_service_server::LeaseService};
 use taskpass_store::LeaseQuery;
 use tonic::{Request, Response, Status};
@@ -40,7 +40,7 @@ impl LeaseService for Api {
             };
             self.broker.leases(&caller, query).await
         };
-        let page = page.await.map_err(|refusal| status(&refusal))?;
+        let page = page.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
         Ok(Response::new(v1::ListLeasesResponse {
             leases: page.items.into_iter().map(convert::lease).collect(),
             next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),

@@ -1,5 +1,5 @@
 use super::{cursor, named};
-use crate::{Api, convert, status};
+use crate::{Api, convert};
 use taskpass_proto::v1::{self, task_service_server::TaskService};
 use taskpass_store::TaskQuery;
 use taskpass_types::EndReason;
@@ -55,7 +55,7 @@ impl TaskService for Api {
             };
             self.broker.tasks(&caller, query).await
         };
-        let page = page.await.map_err(|refusal| status(&refusal))?;
+        let page = page.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
         Ok(Response::new(v1::ListTasksResponse {
             tasks: page.items.into_iter().map(convert::task).collect(),
             next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),

@@ -2,7 +2,7 @@
 //! what they no longer allow ends.
 
 use super::AFTER_FAILURE;
-use crate::{Broker, policy::Question};
+use crate::{Broker, leases::lease_ended_before, policy::Question, tasks::unexpected};
 use std::collections::BTreeSet;
 use taskpass_audit::{Action, Actor, Event};
 use taskpass_lease::{EndLease, Event as Change, Lease, Outcome};
@@ -112,10 +112,11 @@ async fn end(broker: &Broker, lease: &Lease, why: &Refusal) -> Result<(), Refusa
             broker.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
             Ok(())
         }
-        Ok(_) => Ok(()),
-        Err(refusal) => {
-            broker.note(outcome.refusal(&refusal));
-            Err(refusal)
+        Ok(Outcome::AlreadyEnded(end)) => {
+            broker.note(outcome.refusal(&lease_ended_before(lease.id, &end)));
+            Ok(())
         }
+        Ok(other) => broker.failed(outcome, unexpected(&other)),
+        Err(refusal) => broker.failed(outcome, refusal),
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod meddled;
+
 use rcgen::{CertificateParams, KeyPair};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use taskpass_attest::{Identity, Selector};

@@ -1,0 +1,81 @@
+//! The in-memory store with somebody who interferes: a change can be refused, or followed by another one at once.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use taskpass_lease::{Event, Lease, Task};
+use taskpass_store::{Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
+use taskpass_types::{Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp};
+use tokio::sync::watch;
+
+type Before = Box<dyn Fn(&Event) -> Result<(), Refusal> + Send + Sync>;
+type After = Box<dyn Fn(&Event) -> Option<Event> + Send + Sync>;
+
+pub struct Meddled {
+    store: Arc<dyn Store>,
+    before: Before,
+    after: After,
+}
+
+impl Meddled {
+    /// Refuses what `before` refuses.
+    pub fn before(
+        store: Arc<dyn Store>,
+        before: impl Fn(&Event) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Arc<dyn Store> {
+        Arc::new(Self { store, before: Box::new(before), after: Box::new(|_| None) })
+    }
+
+    /// Does what `after` wants when a change is made, before whoever made it hears of that.
+    pub fn after(
+        store: Arc<dyn Store>,
+        after: impl Fn(&Event) -> Option<Event> + Send + Sync + 'static,
+    ) -> Arc<dyn Store> {
+        Arc::new(Self { store, before: Box::new(|_| Ok(())), after: Box::new(after) })
+    }
+}
+
+#[async_trait]
+impl Store for Meddled {
+    async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
+        (self.before)(&event)?;
+        let then = (self.after)(&event);
+        let committed = self.store.apply(event, now).await?;
+        if let Some(then) = then {
+            self.store.apply(then, now).await?;
+        }
+        Ok(committed)
+    }
+    async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal> {
+        self.store.apply_due(due, now).await
+    }
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Refusal> {
+        self.store.due(now, limit).await
+    }
+    async fn task(&self, tenant: &TenantId, id: TaskId) -> Result<Option<Task>, Refusal> {
+        self.store.task(tenant, id).await
+    }
+    async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
+        self.store.lease(tenant, id).await
+    }
+    async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
+        self.store.standing(tenant, id, now).await
+    }
+    async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {
+        self.store.tasks(query).await
+    }
+    async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
+        self.store.leases(query).await
+    }
+    async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
+        self.store.denies_after(tenant, epoch, limit).await
+    }
+    async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
+        self.store.policy_revision().await
+    }
+    fn history(&self) -> HistoryId {
+        self.store.history()
+    }
+    fn denied(&self) -> watch::Receiver<u64> {
+        self.store.denied()
+    }
+}
