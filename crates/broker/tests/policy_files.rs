@@ -10,10 +10,20 @@
 
 mod support;
 
-use std::{path::Path, time::Duration};
-use support::{POLICY, World};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use support::{POLICY, World, meddled::Meddled};
 use taskpass_broker::{PolicyFiles, PolicyStatus, Reconcilers};
-use taskpass_types::{EndReason, Reason, TenantId};
+use taskpass_lease::Event;
+use taskpass_types::{EndReason, Reason, Refusal, TenantId};
+
+const POLL: Duration = Duration::from_millis(5);
 
 fn write(dir: &Path, text: &str) {
     // As an editor does: whole or not at all.
@@ -39,7 +49,7 @@ async fn an_invalid_set_is_kept_out_and_a_valid_one_reaches_live_leases() {
     let world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), POLICY);
-    let files = PolicyFiles { dir: dir.path().to_owned(), poll: Duration::from_millis(5) };
+    let files = PolicyFiles::new(dir.path().to_owned(), POLL);
     let reconcilers = Reconcilers::start(&world.broker, Some(files));
     let task = world.task("ci/bot").await;
     let lease = world.issue("ci/bot", task.id).await.unwrap().lease.id;
@@ -70,6 +80,39 @@ async fn an_invalid_set_is_kept_out_and_a_valid_one_reaches_live_leases() {
     for code in ["TP402F", "TP401I", "TP401S", "TP203S"] {
         assert!(codes.iter().any(|seen| seen == code), "{code} is missing: {codes:?}");
     }
+}
+
+#[tokio::test]
+async fn a_valid_edit_waits_for_the_store_and_is_not_lost() {
+    let full = Arc::new(AtomicBool::new(false));
+    let disk = full.clone();
+    let world = World::with(move |store| {
+        Meddled::before(store, move |event| match event {
+            Event::SetPolicyRevision(_) if disk.load(Ordering::SeqCst) => {
+                Err(Refusal::new(Reason::StoreUnavailable, "no space left"))
+            }
+            _ => Ok(()),
+        })
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), POLICY);
+    let files = PolicyFiles::new(dir.path().to_owned(), POLL);
+    let before = world.broker.policy_status(&world.caller("operator")).unwrap();
+    // Edited before anyone looks, as between the load at the start and the first round.
+    write(dir.path(), "forbid (principal, action, resource);");
+    full.store(true, Ordering::SeqCst);
+    let reconcilers = Reconcilers::start(&world.broker, Some(files));
+    let waiting = until(&world, |status| status.refused.is_some()).await;
+    assert_eq!(waiting.revision, before.revision, "the policies before stay in force");
+    assert!(waiting.refused.unwrap().contains("no space left"));
+    full.store(false, Ordering::SeqCst);
+    let adopted = until(&world, |status| status.revision != before.revision).await;
+    assert_eq!(adopted.refused, None);
+    reconcilers.stop().await;
+    let codes: Vec<_> = world.entries().await.into_iter().map(|entry| entry.code).collect();
+    assert!(codes.iter().any(|code| code == "TP401F"), "{codes:?}");
+    assert!(!codes.iter().any(|code| code == "TP402F"), "they were valid all the time: {codes:?}");
 }
 
 #[tokio::test]

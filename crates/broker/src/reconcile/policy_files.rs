@@ -12,45 +12,47 @@ use taskpass_types::{Reason, Refusal};
 /// Watches a directory of policies by looking: that also sees the symlinks which Kubernetes swaps.
 #[derive(Clone, Debug)]
 pub struct PolicyFiles {
-    /// The directory.
-    pub dir: PathBuf,
-    /// How often to look. A change is taken up when two looks agree, so that a half-written file is not.
-    pub poll: Duration,
+    dir: PathBuf,
+    poll: Duration,
+    /// What was there when the policies in force were loaded, or newer ones refused.
+    settled: Look,
 }
 
-/// What a look sees of each file: enough to notice every change that an editor, `cp` or `mv` makes.
+/// What a look sees of each file: enough to notice every change that an editor, `cp`, `mv` or `chmod` makes.
 type Look = Vec<(PathBuf, u64, i64, i64, u64)>;
 
 impl PolicyFiles {
-    pub(super) async fn run(self, broker: Broker) {
-        let mut loaded = self.look();
-        let mut last = loaded.clone();
+    /// Takes the first look, so it must be made before the policies that the broker begins with are loaded: what is
+    /// edited in between is a change then, and is not missed. Looks at `dir` every `poll`; a change is taken up when two
+    /// looks agree, so that a half-written file is not.
+    pub fn new(dir: PathBuf, poll: Duration) -> Self {
+        let settled = look_at(&dir).unwrap_or_default();
+        Self { dir, poll, settled }
+    }
+
+    pub(super) async fn run(mut self, broker: Broker) {
+        let mut last = self.settled.clone();
         loop {
             tokio::time::sleep(self.poll).await;
-            let seen = self.look();
-            if seen != loaded && seen == last {
-                loaded = seen.clone();
-                self.load(&broker).await;
+            let seen = look_at(&self.dir).unwrap_or_default();
+            if seen != self.settled && seen == last && self.load(&broker).await {
+                self.settled = seen.clone();
             }
             last = seen;
         }
     }
 
-    fn look(&self) -> Look {
-        look_at(&self.dir).unwrap_or_default()
-    }
-
-    async fn load(&self, broker: &Broker) {
+    /// Whether the files are dealt with: in force, or not valid. If not, the next look is the retry.
+    async fn load(&self, broker: &Broker) -> bool {
         let dir = self.dir.clone();
         let loaded = tokio::task::spawn_blocking(move || Policies::load_dir(&dir)).await;
-        let policies = match loaded {
-            Ok(Ok(policies)) => policies,
-            Ok(Err(error)) => return broker.refuse_policies(&invalid(&error)),
-            Err(error) => return broker.refuse_policies(&invalid(&error)),
+        let why = match loaded {
+            Ok(Ok(policies)) => return broker.adopt_policies(policies).await.is_ok(),
+            Ok(Err(error)) => invalid(&error),
+            Err(error) => invalid(&error),
         };
-        if let Err(refusal) = broker.adopt_policies(policies).await {
-            broker.refuse_policies(&refusal);
-        }
+        broker.refuse_policies(&why);
+        true
     }
 }
 
@@ -65,7 +67,8 @@ fn look_at(dir: &Path) -> std::io::Result<Look> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "cedar") {
             let meta = std::fs::metadata(&path)?;
-            look.push((path, meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()));
+            // Unlike the time of the last write, nobody can set this one back.
+            look.push((path, meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len()));
         }
     }
     look.sort_unstable();

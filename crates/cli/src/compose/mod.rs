@@ -52,6 +52,8 @@ impl Server {
     /// What could not be opened or bound, and why; nothing is left running.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        // Before the policies are loaded: what is edited from here on is a change.
+        let policy_files = PolicyFiles::new(config.policy.dir.clone(), config.policy.poll);
         let adapters = Adapters::open(config, &clock)?;
         let (audit, attestors, bundles) =
             (adapters.audit.clone(), adapters.attestors.clone(), adapters.bundles.clone());
@@ -65,7 +67,6 @@ impl Server {
         let certificate = server_certificate(config)?;
         let addresses = listen(config, &api, &acceptor, certificate.as_ref()).await?;
         audit.note(Event::outcome(&TenantId::default(), Action::BrokerStart, Actor::Broker("serve")));
-        let policy_files = PolicyFiles { dir: config.policy.dir.clone(), poll: config.policy.poll };
         Ok(Self {
             reconcilers: Reconcilers::start(&broker, Some(policy_files)),
             reloading: reload::Reloading::start(config, bundles, certificate),
