@@ -122,3 +122,24 @@ async fn whoever_reads_the_jwks_can_check_a_token_of_either_algorithm() {
         broker.assert_well(&world).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_signing_key_is_written_down_as_every_other_one() {
+    let world = World::new();
+    let broker = Broker::start(&world).await;
+    let jwks: serde_json::Value = serde_json::from_str(&broker.jwks(&world).await).unwrap();
+    let kid = jwks["keys"][0]["kid"].as_str().unwrap().to_owned();
+    // Not with the next start.
+    broker.stop().await;
+    let broker = Broker::start(&world).await;
+    broker.assert_well(&world).await;
+    let about_keys = world.entries().into_iter().filter(|entry| entry.action.starts_with("key."));
+    let about_keys: Vec<_> =
+        about_keys.map(|entry| (entry.code, entry.key_generation, entry.key.is_some())).collect();
+    let entry = |code: &str, named| (code.to_owned(), Some(1), named);
+    assert_eq!(
+        about_keys,
+        [entry("TP501I", false), entry("TP502I", false), entry("TP501S", true), entry("TP502S", true)]
+    );
+    world.recorded("the key that verifiers see", |entry| entry.key.as_deref() == Some(&kid)).await;
+}

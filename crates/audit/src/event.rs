@@ -304,10 +304,16 @@ impl Event {
         self
     }
 
-    /// The public id (`kid`) and the generation of a signing key.
+    /// The public id (`kid`) of a signing key.
     #[must_use]
-    pub fn key(mut self, kid: &str, generation: KeyGeneration) -> Self {
+    pub fn key(mut self, kid: &str) -> Self {
         self.key = Some(bounded(kid));
+        self
+    }
+
+    /// The generation of a signing key.
+    #[must_use]
+    pub fn key_generation(mut self, generation: KeyGeneration) -> Self {
         self.key_generation = Some(generation);
         self
     }

@@ -44,10 +44,9 @@ impl Broker {
             let full = ahead.len() == BATCH;
             let (due, later): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|due| due.at <= now);
             let mut forgotten = Forgotten::default();
-            for due in &due {
-                handle(self, due, now, &mut forgotten).await?;
-            }
+            let handled = handle(self, &due, now, &mut forgotten).await;
             forgotten.write_down(self);
+            handled?;
             // What was handled may be due again at once: a settlement goes on in slices.
             if due.is_empty() && !full {
                 let next = later.first().map_or(HORIZON, |next| next.at.since(now));
@@ -57,68 +56,91 @@ impl Broker {
     }
 }
 
-/// What was forgotten in one batch, by tenant: deny records, and tasks and leases.
+/// What was forgotten in one batch: deny records, and tasks and leases. One pair of entries a tenant for each, for what
+/// they were is in the log already.
 #[derive(Default)]
-struct Forgotten(BTreeMap<TenantId, (u64, u64)>);
+struct Forgotten(BTreeMap<(TenantId, Action), u64>);
 
 impl Forgotten {
+    /// Announces it, once. What fails is told by the count.
+    fn announce(&mut self, broker: &Broker, what: &DueWhat) -> Option<Event> {
+        self.0.entry(Self::key(what)).or_insert_with_key(|(tenant, action)| {
+            broker.note(Event::intent(tenant, *action, ACTOR));
+            0
+        });
+        None
+    }
+
     fn count(&mut self, what: &DueWhat) {
-        let (DueWhat::Deny(tenant, _) | DueWhat::Lease(tenant, _) | DueWhat::Task(tenant, _)) = what;
-        let (denies, records) = self.0.entry(tenant.clone()).or_default();
+        *self.0.entry(Self::key(what)).or_default() += 1;
+    }
+
+    fn key(what: &DueWhat) -> (TenantId, Action) {
         match what {
-            DueWhat::Deny(..) => *denies += 1,
-            DueWhat::Lease(..) | DueWhat::Task(..) => *records += 1,
+            DueWhat::Deny(tenant, _) => (tenant.clone(), Action::DenyForget),
+            DueWhat::Lease(tenant, _) | DueWhat::Task(tenant, _) => (tenant.clone(), Action::StorePurge),
         }
     }
 
     fn write_down(self, broker: &Broker) {
-        for (tenant, (denies, records)) in self.0 {
-            for (action, count) in [(Action::DenyForget, denies), (Action::StorePurge, records)] {
-                if count > 0 {
-                    broker.note(Event::outcome(&tenant, action, ACTOR).count(count));
-                }
-            }
+        for ((tenant, action), count) in self.0 {
+            broker.note(Event::outcome(&tenant, action, ACTOR).count(count));
         }
     }
 }
 
 async fn handle(
     broker: &Broker,
-    due: &Due,
+    due: &[Due],
     now: Timestamp,
     forgotten: &mut Forgotten,
 ) -> Result<(), Refusal> {
-    if let Some(intent) = intent(broker, due, now).await {
-        broker.note(intent);
+    for due in due {
+        let failure = announce(broker, due, now, forgotten).await;
+        match broker.parts().store.apply_due(due.clone(), now).await {
+            Ok(done) => match done.into_outcome() {
+                Outcome::Forgotten => forgotten.count(&due.what),
+                outcome => write_down(broker, due, outcome),
+            },
+            Err(refusal) => {
+                failure.into_iter().for_each(|failure| broker.note(failure.refusal(&refusal)));
+                return Err(refusal);
+            }
+        }
     }
-    let outcome = broker.parts().store.apply_due(due.clone(), now).await?.into_outcome();
-    if matches!(outcome, Outcome::Forgotten) {
-        forgotten.count(&due.what);
-    }
-    write_down(broker, due, outcome);
     Ok(())
 }
 
-/// What is about to happen, as far as the record tells.
-async fn intent(broker: &Broker, due: &Due, now: Timestamp) -> Option<Event> {
+/// Writes down what is about to happen, as far as the record tells; gives what to write down should it fail.
+async fn announce(broker: &Broker, due: &Due, now: Timestamp, forgotten: &mut Forgotten) -> Option<Event> {
     let store = &broker.parts().store;
+    let change = |tenant, action, describe: &dyn Fn(Event) -> Event| {
+        broker.note(describe(Event::intent(tenant, action, ACTOR)));
+        Some(describe(Event::outcome(tenant, action, ACTOR)))
+    };
     match &due.what {
-        DueWhat::Deny(..) => None,
+        DueWhat::Deny(..) => forgotten.announce(broker, &due.what),
         DueWhat::Lease(tenant, id) => {
             let lease = store.lease(tenant, *id).await.ok()??;
-            let ends = lease.end().is_none() && now >= lease.last_expiry;
-            ends.then(|| Event::intent(tenant, Action::LeaseEnd, ACTOR).lease(*id).reason(EndReason::Expired))
+            match lease.end() {
+                Some(_) => forgotten.announce(broker, &due.what),
+                None if now < lease.last_expiry => None,
+                None => {
+                    change(tenant, Action::LeaseEnd, &|event| event.lease(*id).reason(EndReason::Expired))
+                }
+            }
         }
         DueWhat::Task(tenant, id) => {
             let task = store.task(tenant, *id).await.ok()??;
             match (task.end(), task.ended_by(now)) {
+                (None, None) => None,
                 (None, Some(reason)) => {
-                    Some(Event::intent(tenant, Action::TaskEnd, ACTOR).task(*id).reason(reason))
+                    change(tenant, Action::TaskEnd, &|event| event.task(*id).reason(reason))
                 }
-                (Some(_), _) if task.live_below > 0 => Some(
-                    Event::intent(tenant, Action::TaskSettle, ACTOR).task(*id).count(task.live_below.into()),
-                ),
-                _ => None,
+                (Some(_), _) if task.live_below > 0 => {
+                    change(tenant, Action::TaskSettle, &|event| event.task(*id).count(task.live_below.into()))
+                }
+                (Some(_), _) => forgotten.announce(broker, &due.what),
             }
         }
     }

@@ -4,35 +4,46 @@ use crate::Broker;
 use std::time::Duration;
 use taskpass_audit::{Action, Actor, Event};
 use taskpass_crypto::keys::KeyEvent;
-use taskpass_types::{KeyGeneration, TenantId};
+use taskpass_types::{Reason, Refusal, TenantId};
 
 const PERIOD: Duration = Duration::from_secs(5);
+const ACTOR: Actor = Actor::Broker("keys");
 
 pub(super) async fn run(broker: Broker) {
     loop {
-        round(&broker);
+        broker.move_keys_on();
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-pub(super) fn round(broker: &Broker) {
-    let keys = &broker.parts().keys;
-    let kid = |generation: KeyGeneration| {
-        let found = keys.list().into_iter().find(|key| key.generation == generation);
-        found.map(|key| key.kid).unwrap_or_default()
-    };
-    match keys.tick(broker.now()) {
-        Ok(events) => {
-            for event in events {
-                let (action, generation) = match event {
-                    KeyEvent::Activated(generation) => (Action::KeyActivate, generation),
-                    KeyEvent::Published(generation) => (Action::KeyPublish, generation),
-                    KeyEvent::Removed(generation) => (Action::KeyRetire, generation),
-                };
-                let event = Event::outcome(&TenantId::default(), action, Actor::Broker("keys"));
-                broker.note(event.key(&kid(generation), generation));
+impl Broker {
+    /// Does what is due to the signing keys. What fails is due again in the next round.
+    pub fn move_keys_on(&self) {
+        let keys = &self.parts().keys;
+        for event in keys.due(self.now()) {
+            let (action, generation) = match event {
+                KeyEvent::Activated(generation) => (Action::KeyActivate, generation),
+                KeyEvent::Published(generation) => (Action::KeyPublish, generation),
+                KeyEvent::Removed(generation) => (Action::KeyRetire, generation),
+            };
+            let tenant = TenantId::default();
+            // What is removed has a name only before, what is published only afterwards.
+            let named = |event: Event| {
+                let key = keys.list().into_iter().find(|key| key.generation == generation);
+                key.map_or(event.clone(), |key| event.key(&key.kid))
+            };
+            let intent = named(Event::intent(&tenant, action, ACTOR).key_generation(generation));
+            let outcome = named(Event::outcome(&tenant, action, ACTOR).key_generation(generation));
+            self.note(intent);
+            match keys.carry_out(event, self.now()) {
+                Ok(()) => self.note(named(outcome)),
+                Err(error) => {
+                    tracing::error!(%error, "the signing keys could not be moved on; trying again");
+                    let why = "the signing keys could not be moved on";
+                    self.note(outcome.refusal(&Refusal::new(Reason::Internal, why)));
+                    return;
+                }
             }
         }
-        Err(error) => tracing::error!(%error, "the signing keys could not be moved on; trying again"),
     }
 }

@@ -7,11 +7,11 @@ use taskpass_attest::{
     spiffe::{BundleError, BundleFile, BundleFiles, X509Attestor},
     unix::UnixAttestor,
 };
-use taskpass_audit::{AuditError, AuditLog};
+use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
     Parts, PolicyKeeper, Registration, Registry, RegistryError, ResourceEntry, Role, Settings,
 };
-use taskpass_crypto::{KeyError, KeyRing, SealKey};
+use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
 use taskpass_net::{SocketError, TlsError};
 use taskpass_policy::{Policies, PolicyError};
@@ -20,7 +20,7 @@ use taskpass_store::{
     journal::{JournalError, Journaled},
 };
 use taskpass_store_redb::{OpenError, RedbBackend};
-use taskpass_types::{Clock, Refusal, Ttl, TtlError};
+use taskpass_types::{Clock, Refusal, TenantId, Ttl, TtlError};
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Adapters {
         let store = RedbBackend::open(config.data.store(), config.limits.clone())?;
         let seal = seal(&config.keys.seal)?;
         let policy = config.keys.policy(config.trust_domain.clone());
-        let keys = KeyRing::open(&config.data.keys(), &seal, &**clock, policy)?;
+        let keys = keys(config, &seal, clock, policy, &audit)?;
         let bundles = BundleFiles::load(config.bundles.iter().cloned().map(BundleFile::from))?;
         let attestors: Vec<Arc<dyn Attestor>> =
             vec![Arc::new(X509Attestor::new(bundles.bundles())), Arc::new(UnixAttestor::new())];
@@ -133,6 +133,30 @@ impl Adapters {
             },
         })
     }
+}
+
+/// Opens the signing keys. The first generation is written down as every other one is: before it is made and after.
+fn keys(
+    config: &Config,
+    seal: &SealKey,
+    clock: &Arc<dyn Clock>,
+    policy: KeyPolicy,
+    audit: &AuditLog,
+) -> Result<KeyRing, StartError> {
+    let note = |of: fn(&TenantId, Action, Actor) -> Event, describe: &dyn Fn(Event) -> Event| {
+        for action in [Action::KeyPublish, Action::KeyActivate] {
+            audit.note(describe(of(&TenantId::default(), action, Actor::Broker("keys"))));
+        }
+    };
+    let mut first = None;
+    let keys = KeyRing::open_announced(&config.data.keys(), seal, &**clock, policy, |generation| {
+        first = Some(generation);
+        note(Event::intent, &|event| event.key_generation(generation));
+    })?;
+    if let Some(generation) = first {
+        note(Event::outcome, &|event| event.key_generation(generation).key(keys.signer().kid()));
+    }
+    Ok(keys)
 }
 
 fn private_directory(path: &PathBuf) -> Result<(), StartError> {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::{path::Path, sync::Arc};
 use taskpass_types::{Clock, KeyGeneration, Timestamp};
 
-/// Something that happened to a generation; for the audit log.
+/// Something that happens to a generation; for the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyEvent {
     /// It signs from now on; the one before is retired.
@@ -82,6 +82,17 @@ impl KeyRing {
     /// Opens the keys in `dir`, sealed with `seal`; makes the directory and the first generation, active at once, if
     /// there is none. Nobody else can open it until this ring is dropped.
     pub fn open(dir: &Path, seal: &SealKey, clock: &dyn Clock, policy: KeyPolicy) -> Result<Self, KeyError> {
+        Self::open_announced(dir, seal, clock, policy, |_| {})
+    }
+
+    /// The same; `announce` is told of the first generation before it is made.
+    pub fn open_announced(
+        dir: &Path,
+        seal: &SealKey,
+        clock: &dyn Clock,
+        policy: KeyPolicy,
+        announce: impl FnOnce(KeyGeneration),
+    ) -> Result<Self, KeyError> {
         policy.check()?;
         let now = clock.now();
         let directory = KeyDirectory::open(dir, seal)?;
@@ -94,6 +105,7 @@ impl KeyRing {
             )?);
         }
         if generations.is_empty() {
+            announce(KeyGeneration(1));
             let first = Generation::create(KeyGeneration(1), KeyState::Active { since: now }, &policy, now)?;
             directory.write(first.number, &first.to_bytes()?)?;
             generations.push(first);
@@ -171,35 +183,45 @@ impl KeyRing {
         published.map(|one| self.activate(one.number, now).map(|()| one.number)).transpose()
     }
 
-    /// Does what time asks for: activates what was published long enough, removes what was retired long enough, and
-    /// publishes a next generation when the active one is old. To be called often; it is cheap when nothing is due.
-    pub fn tick(&self, now: Timestamp) -> Result<Vec<KeyEvent>, KeyError> {
-        let _change = self.change.lock();
-        let mut events = Vec::new();
-        // By number, so that the oldest is gone before a new one needs its place.
-        let due: Vec<_> = {
-            let snapshot = self.snapshot.load();
-            snapshot.generations.iter().map(|one| (one.number, one.state.due(&self.policy, now))).collect()
-        };
-        for (number, due) in due {
-            match due {
-                Due::Activate => {
-                    self.activate(number, now)?;
-                    events.push(KeyEvent::Activated(number));
-                }
-                Due::Nothing => {}
+    /// What time asks for: to activate what was published long enough, to remove what was retired long enough, and to
+    /// publish a next generation when the active one is old. By number, so that the oldest is gone before a new one needs
+    /// its place.
+    pub fn due(&self, now: Timestamp) -> Vec<KeyEvent> {
+        let snapshot = self.snapshot.load();
+        let generations = &snapshot.generations;
+        let mut room = MAX_GENERATIONS.saturating_sub(generations.len());
+        let is_pending = generations.iter().any(|one| matches!(one.state, KeyState::Published { .. }));
+        let next = generations.last().and_then(|one| one.number.0.checked_add(1)).map(KeyGeneration);
+        let mut due = Vec::new();
+        for one in generations {
+            due.extend(match one.state.due(&self.policy, now) {
+                Due::Activate => Some(KeyEvent::Activated(one.number)),
                 Due::Remove => {
-                    self.remove(number)?;
-                    events.push(KeyEvent::Removed(number));
+                    room += 1;
+                    Some(KeyEvent::Removed(one.number))
                 }
-                Due::Replace => match self.publish(now) {
-                    Ok(next) => events.push(KeyEvent::Published(next)),
-                    Err(KeyError::RotationPending { .. } | KeyError::Full) => {}
-                    Err(error) => return Err(error),
-                },
-            }
+                Due::Replace if !is_pending && room > 0 => next.map(KeyEvent::Published),
+                Due::Nothing | Due::Replace => None,
+            });
         }
-        Ok(events)
+        due
+    }
+
+    /// Does one thing that is [due](KeyRing::due).
+    pub fn carry_out(&self, event: KeyEvent, now: Timestamp) -> Result<(), KeyError> {
+        let _change = self.change.lock();
+        match event {
+            KeyEvent::Activated(number) => self.activate(number, now),
+            KeyEvent::Published(_) => self.publish(now).map(drop),
+            KeyEvent::Removed(number) => self.remove(number),
+        }
+    }
+
+    /// Does everything that is due. To be called often; it is cheap when there is nothing.
+    pub fn tick(&self, now: Timestamp) -> Result<Vec<KeyEvent>, KeyError> {
+        let due = self.due(now);
+        due.iter().try_for_each(|event| self.carry_out(*event, now))?;
+        Ok(due)
     }
 
     fn publish(&self, now: Timestamp) -> Result<KeyGeneration, KeyError> {

@@ -1,0 +1,172 @@
+//! Whatever the broker does is announced before and told afterwards, what it does by itself too (I9).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+use support::{POLICY, World, issue, policies, request, start};
+use taskpass_audit::{Action, Entry, Phase};
+use taskpass_broker::StartAsk;
+use taskpass_types::{AgentId, EndReason, KeyGeneration, Reason, Refusal, Ttl};
+
+/// How an action has to be in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Written {
+    /// Before and after, about the same subject.
+    Pair,
+    /// Nothing is done, or it is what an announced end leads to.
+    Outcome,
+    /// Not by the use cases and reconcilers.
+    Elsewhere,
+}
+
+/// A new action has to say here how it is written.
+fn written(action: Action) -> Written {
+    match action {
+        Action::DenyForget
+        | Action::HoldRelease
+        | Action::KeyActivate
+        | Action::KeyPublish
+        | Action::KeyRetire
+        | Action::LeaseEnd
+        | Action::LeaseIssue
+        | Action::LeaseRenew
+        | Action::PolicyLoad
+        | Action::StorePurge
+        | Action::TaskEnd
+        | Action::TaskSettle
+        | Action::TaskStart => Written::Pair,
+        Action::AttestRefuse
+        | Action::LeaseSettle
+        | Action::PolicyRefuse
+        | Action::RequestRefuse
+        | Action::TaskHeartbeatLost => Written::Outcome,
+        Action::AuditRecover | Action::BrokerStart | Action::BrokerStop => Written::Elsewhere,
+    }
+}
+
+/// What an entry is about; intent and outcome agree on it.
+fn subject(action: Action, entry: &Entry) -> String {
+    let subject = match action {
+        Action::DenyForget | Action::StorePurge => Some(entry.tenant.clone()),
+        Action::HoldRelease | Action::LeaseEnd | Action::LeaseIssue | Action::LeaseRenew => {
+            entry.lease.clone()
+        }
+        Action::KeyActivate | Action::KeyPublish | Action::KeyRetire => {
+            entry.key_generation.map(|generation| generation.to_string())
+        }
+        Action::PolicyLoad => entry.policy_revision.clone(),
+        // A repeat finds the task of the first time.
+        Action::TaskStart => entry.request_id.clone(),
+        _ => entry.task.clone(),
+    };
+    subject.unwrap_or_else(|| panic!("it is not said what it is about: {entry:?}"))
+}
+
+/// Everything that can be done, once at least; and everything that time does.
+async fn everything(world: &World) {
+    let broker = &world.broker;
+    let (bot, operator) = (|| world.caller("ci/bot"), || world.caller("operator"));
+    let forward = async |seconds| {
+        world.clock.advance(Duration::from_secs(seconds));
+        broker.work_off_schedule().await.unwrap();
+    };
+    let delegate = r#"permit (principal, action == Action::"delegate", resource);"#;
+    broker.adopt_policies(policies(&format!("{POLICY}{delegate}"))).await.unwrap();
+    // Declared twice, handed on, renewed, completed; a child and two leases go with it.
+    let ask = StartAsk { request: request("r1"), ..start() };
+    let task = broker.start_task(bot(), ask.clone()).await.unwrap().id;
+    assert_eq!(broker.start_task(bot(), ask).await.unwrap().id, task);
+    let child = StartAsk {
+        parent: Some(task),
+        agent: Some(AgentId::new("ci/other").unwrap()),
+        scopes: ["billing-api:invoice:read".parse().unwrap()].into(),
+        ttl: Some(Ttl::from_secs(600).unwrap()),
+        ..start()
+    };
+    let child = broker.start_task(bot(), child).await.unwrap().id;
+    world.issue("ci/other", child).await.unwrap();
+    let lease = world.issue("ci/bot", task).await.unwrap().lease.id;
+    world.renew("ci/bot", lease).await.unwrap();
+    broker.end_task(bot(), task, EndReason::Completed, "").await.unwrap();
+    forward(1).await;
+    // What has ended is ended once more.
+    broker.end_task(bot(), task, EndReason::Completed, "").await.unwrap();
+    broker.end_task(operator(), task, EndReason::Cancelled, "late").await.unwrap();
+    broker.kill_lease(operator(), lease, true, "late").await.unwrap();
+    // Killed, released, expired, abandoned, cancelled.
+    let task = world.task("ci/bot").await.id;
+    let killed = world.issue("ci/bot", task).await.unwrap().lease.id;
+    broker.kill_lease(operator(), killed, true, "odd reads").await.unwrap();
+    broker.issue(bot(), issue(task)).await.err().unwrap();
+    assert!(broker.release_hold(operator(), killed).await.unwrap());
+    assert!(!broker.release_hold(operator(), killed).await.unwrap());
+    world.issue("ci/bot", task).await.unwrap();
+    forward(301).await;
+    world.audit.fail_next(1);
+    world.issue("ci/bot", task).await.err().unwrap();
+    broker.end_task(bot(), task, EndReason::Cancelled, "enough").await.unwrap();
+    // Silent, timed out, drifted.
+    let silent = StartAsk { heartbeat: Some(Ttl::from_secs(10).unwrap()), ..start() };
+    broker.start_task(bot(), silent).await.unwrap();
+    let short = StartAsk { ttl: Some(Ttl::from_secs(60).unwrap()), ..start() };
+    broker.start_task(bot(), short).await.unwrap();
+    forward(61).await;
+    let task = world.task("ci/bot").await.id;
+    world.issue("ci/bot", task).await.unwrap();
+    broker.adopt_policies(policies("forbid (principal, action, resource);")).await.unwrap();
+    assert_eq!(broker.decide_anew().await.unwrap(), 1);
+    broker.refuse_policies(&Refusal::new(Reason::FieldInvalid, "they are not valid"));
+    broker.caller(&world.identity("stranger")).unwrap_err();
+    // The keys' whole life, and what is forgotten meanwhile.
+    while world.keys.list()[0].generation == KeyGeneration(1) {
+        forward(24 * 3600).await;
+        broker.move_keys_on();
+    }
+}
+
+#[tokio::test]
+async fn every_transition_is_announced_and_told() {
+    let world = World::new().await;
+    everything(&world).await;
+    let entries = world.entries().await;
+    for action in Action::ALL {
+        let of = |phase: Phase| {
+            let of = |entry: &&Entry| entry.action == action.as_str() && entry.phase == phase.as_str();
+            entries.iter().filter(of).collect::<Vec<_>>()
+        };
+        let (intents, outcomes) = (of(Phase::Intent), of(Phase::Outcome));
+        match written(*action) {
+            Written::Pair => assert!(!intents.is_empty(), "{action} was never announced"),
+            Written::Outcome => assert!(intents.is_empty() && !outcomes.is_empty(), "{action}"),
+            Written::Elsewhere => assert!(intents.is_empty() && outcomes.is_empty(), "{action}"),
+        }
+        if written(*action) != Written::Pair {
+            continue;
+        }
+        // The end of a child is announced with the settlement of its parent.
+        let outcomes = outcomes.into_iter().filter(|one| one.reason.as_deref() != Some("parent_ended"));
+        let outcomes: Vec<_> = outcomes.collect();
+        let about = |entries: &[&Entry]| {
+            let mut about: Vec<_> = entries.iter().map(|entry| subject(*action, entry)).collect();
+            about.sort_unstable();
+            about
+        };
+        assert_eq!(about(&intents), about(&outcomes), "{action}: announced and told are not the same");
+        for (intent, outcome) in intents.iter().zip(&outcomes) {
+            assert!(intent.seq < outcome.seq, "{action}: told before it was announced: {outcome:?}");
+        }
+    }
+    let ends: BTreeSet<_> = entries.iter().filter_map(|entry| entry.reason.as_deref()).collect();
+    for reason in EndReason::ALL {
+        let reachable = reason.as_str();
+        assert!(ends.contains(reachable), "nothing ended as {reachable}");
+    }
+}
