@@ -10,8 +10,12 @@
 mod support;
 
 use std::{
-    os::unix::fs::{PermissionsExt, symlink},
-    path::PathBuf,
+    io::{Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{PermissionsExt, symlink},
+    },
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -48,19 +52,44 @@ async fn an_inherited_connection_is_killed() {
     let server =
         Server::start(Limits { reattest_after: Duration::from_millis(20), ..Limits::default() }).await;
     server.answer(server.acceptor.unix(UnixSocket::bind(&path, SocketAccess::Owner).unwrap()));
-    let script = format!(
-        "import os,socket,sys\ns=socket.socket(socket.AF_UNIX); s.connect({path:?}); s.send(b'?'); s.recv(4096)\n\
-         if os.fork() == 0:\n  print('heir sees', s.recv(1), flush=True)"
-    );
-    let mut child = tokio::process::Command::new("/usr/bin/python3")
-        .args(["-c", &script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        tokio::process::Command::from(client(&path, true)).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    child.wait().await.unwrap();
+    assert!(child.wait().await.unwrap().success());
     server.clock.advance(Duration::from_secs(1));
-    assert_eq!(lines.next_line().await.unwrap().unwrap(), "heir sees b''");
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push_str(&line);
+    }
+    assert!(said.ends_with("the heir sees []"), "{said}");
+}
+
+const CONNECT_TO: &str = "TASKPASS_TEST_CONNECT_TO";
+const HAND_ON: &str = "TASKPASS_TEST_HAND_ON";
+
+/// This very program as a client of `socket`, in a process of its own.
+fn client(socket: &Path, hand_on: bool) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "connect_and_end", "--nocapture"]).env(CONNECT_TO, socket);
+    if hand_on {
+        command.env(HAND_ON, "1");
+    }
+    command
+}
+
+/// Not a test of its own but what [`client`] runs: connects and ends, if told so only after it was answered and with a
+/// child that has the connection.
+#[test]
+#[expect(clippy::zombie_processes, reason = "the child is meant to outlive this process")]
+fn connect_and_end() {
+    let Some(socket) = std::env::var_os(CONNECT_TO) else { return };
+    let mut connection = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    if std::env::var_os(HAND_ON).is_some() {
+        connection.write_all(b"?").unwrap();
+        assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+        let heir = ["-c", "echo \"the heir sees [$(cat)]\""];
+        Command::new("sh").args(heir).stdin(OwnedFd::from(connection)).spawn().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -127,8 +156,7 @@ async fn a_caller_that_is_gone_before_it_is_accepted_does_not_stop_the_listener(
     let (_directory, path) = place();
     let server = Server::start(Limits::default()).await;
     let socket = UnixSocket::bind(&path, SocketAccess::Owner).unwrap();
-    let script = format!("import socket; socket.socket(socket.AF_UNIX).connect({path:?})");
-    assert!(Command::new("/usr/bin/python3").args(["-c", &script]).status().unwrap().success());
+    assert!(client(&path, false).status().unwrap().success());
     server.answer(server.acceptor.unix(socket));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     assert!(ask(&mut stream).await.unwrap().starts_with("unix uid="));
