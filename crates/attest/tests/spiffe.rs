@@ -117,6 +117,26 @@ async fn a_leaf_that_breaks_a_rule_is_refused() {
             Reason::AttestationInvalid,
             "not for client authentication",
         ),
+        (
+            Leaf { extended: vec![ExtendedKeyUsagePurpose::ClientAuth], ..svid() },
+            Reason::AttestationInvalid,
+            "lacks client or server authentication",
+        ),
+        (
+            // The content is a bit string with the first bit, digitalSignature.
+            Leaf { usages: vec![], more: vec![(vec![2, 5, 29, 15], vec![3, 2, 7, 0x80])], ..svid() },
+            Reason::AttestationInvalid,
+            "key usage is not critical",
+        ),
+        (
+            Leaf {
+                uris: vec![],
+                more: vec![(vec![2, 5, 29, 17], uri_name(b"spiffe://acme.test/a"))],
+                ..svid()
+            },
+            Reason::AttestationInvalid,
+            "alternative names are not critical",
+        ),
         (Leaf { not_after: expired, ..svid() }, Reason::AttestationExpired, "expired at"),
         (
             Leaf { not_before: NOW.plus(Duration::from_secs(60)), ..svid() },
@@ -136,6 +156,12 @@ async fn a_leaf_that_breaks_a_rule_is_refused() {
         assert_eq!(refusal.reason(), reason, "{why}: {refusal:?}");
         assert!(refusal.message().contains(why), "{why}: {refusal:?}");
     }
+}
+
+/// The content of a subjectAltName with one URI: a sequence with one element of tag 6.
+fn uri_name(uri: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(uri.len()).unwrap();
+    [&[0x30, len + 2, 0x86, len], uri].concat()
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ impl Svid {
         }
         check_constraints(&certificate)?;
         check_key_usage(&certificate)?;
+        check_extended_key_usage(&certificate)?;
         Ok(Self {
             spiffe_id,
             not_after: seconds(certificate.validity().not_after.timestamp()),
@@ -52,11 +53,16 @@ fn certificate<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, R
     }
 }
 
-/// Section 2: exactly one URI name, which is a SPIFFE ID; section 4.1: with a path.
+/// Section 2: exactly one URI name, which is a SPIFFE ID; section 4.1: with a path. Who has no other name has critical ones
+/// (RFC 5280, section 4.2.1.6).
 fn uri_name(certificate: &X509Certificate<'_>) -> Result<SpiffeId, Refusal> {
     let names = certificate.subject_alternative_name().map_err(|error| {
         invalid("the certificate's subject alternative names cannot be parsed").because(error)
     })?;
+    let is_nameless = certificate.subject().iter_attributes().next().is_none();
+    if names.as_ref().is_some_and(|names| is_nameless && !names.critical) {
+        return Err(invalid("the certificate has no subject, and its alternative names are not critical"));
+    }
     let names = names.map_or(&[][..], |names| &names.value.general_names);
     if names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
         return Err(invalid("a subject alternative name of the certificate cannot be parsed"));
@@ -109,6 +115,21 @@ fn check_key_usage(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
         return Err(invalid("the certificate's key usage lacks digitalSignature"));
     }
     Ok(())
+}
+
+/// Section 4.4: extended key usage may be absent; when it is there, it has both sides of TLS. (Path validation alone asks
+/// for the client's.)
+fn check_extended_key_usage(certificate: &X509Certificate<'_>) -> Result<(), Refusal> {
+    let usage = certificate
+        .extended_key_usage()
+        .map_err(|error| invalid("the certificate's extended key usage cannot be parsed").because(error))?;
+    match usage {
+        Some(usage) if !(usage.value.client_auth && usage.value.server_auth) => {
+            Err(invalid("the certificate's extended key usage lacks client or server authentication")
+                .fix("sign X.509-SVIDs with both, or without the extension"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The refusal of a certificate that can sign others.

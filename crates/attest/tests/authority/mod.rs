@@ -2,8 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; tests may panic")]
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub(crate) struct Leaf {
     pub(crate) usages: Vec<KeyUsagePurpose>,
     pub(crate) extended: Vec<ExtendedKeyUsagePurpose>,
     pub(crate) ca: bool,
+    /// Object identifier and content of extensions to add, not critical.
+    pub(crate) more: Vec<(Vec<u64>, Vec<u8>)>,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
 }
@@ -37,6 +39,7 @@ impl Leaf {
             usages: vec![KeyUsagePurpose::DigitalSignature],
             extended: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             ca: false,
+            more: Vec::new(),
             not_before: now.minus(Duration::from_secs(3600)),
             not_after: now.plus(Duration::from_secs(3600)),
         }
@@ -76,6 +79,11 @@ impl TestAuthority {
             leaf.uris.into_iter().map(|uri| SanType::URI(uri.try_into().unwrap())).collect();
         params.key_usages = leaf.usages;
         params.extended_key_usages = leaf.extended;
+        params.custom_extensions = leaf
+            .more
+            .into_iter()
+            .map(|(oid, content)| CustomExtension::from_oid_content(&oid, content))
+            .collect();
         params.is_ca = if leaf.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         params.not_before = date(leaf.not_before);
         params.not_after = date(leaf.not_after);
