@@ -15,4 +15,5 @@ mod canary;
 mod cli;
 mod crash;
 mod death;
+mod delegation;
 mod main_road;
