@@ -59,6 +59,14 @@ impl Broker {
         }
     }
 
+    /// Starts one with more in its environment, which it may not like.
+    ///
+    /// # Errors
+    /// How it ended and what it said.
+    pub async fn start_in(world: &World, environment: &[(&str, &str)]) -> Result<Self, (ExitStatus, String)> {
+        Self::spawn_in(world, "info", environment).ready(world).await
+    }
+
     async fn ready(mut self, world: &World) -> Result<Self, (ExitStatus, String)> {
         let ended = until("the broker is ready or gone", async || {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -74,8 +82,12 @@ impl Broker {
         }
     }
 
-    /// By way of a shell that ignores `SIGXFSZ`, so that a file that may not grow is an error and not a death.
     fn spawn(world: &World, log: &str) -> Self {
+        Self::spawn_in(world, log, &[])
+    }
+
+    /// By way of a shell that ignores `SIGXFSZ`, so that a file that may not grow is an error and not a death.
+    fn spawn_in(world: &World, log: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\""])
@@ -83,6 +95,7 @@ impl Broker {
             .arg(world.path("taskpass.toml"))
             .env_clear()
             .env("TASKPASS_LOG", log)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

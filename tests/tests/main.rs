@@ -17,3 +17,4 @@ mod crash;
 mod death;
 mod delegation;
 mod main_road;
+mod seal;
