@@ -17,4 +17,5 @@ mod crash;
 mod death;
 mod delegation;
 mod main_road;
+mod sandbox;
 mod seal;
