@@ -2,6 +2,8 @@
 
 use crate::support::{House, program, run};
 use serde_json::Value;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_started_listed_shown_by_its_beginning_and_completed() {
@@ -40,6 +42,37 @@ async fn a_task_is_started_listed_shown_by_its_beginning_and_completed() {
     assert!(house.run(&["task", "complete", id, "-q"]).await.stderr.is_empty(), "-q leaves no hint");
     assert_eq!(house.json(&["task", "list"]).await["items"], Value::Array(Vec::new()));
     assert_eq!(house.json(&["task", "list", "--all"]).await["items"][0]["state"], "completed");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_cancelled_says_why_and_its_log_is_followed() {
+    let house = House::start().await;
+    let mut follow = house.taskpass(["audit", "tail", "-f", "-o", "jsonl"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    // It has shown what there was; what follows happens later.
+    let first: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+    assert!(first["seq"].is_u64(), "{first}");
+    let started = house.run(&["task", "start", "close", "-r", "demo-api:invoice:read", "-o", "name"]).await;
+    let id = started.stdout.trim();
+    let cancelled = house.json(&["task", "cancel", &id[..9], "--reason", "wrong month"]).await;
+    assert_eq!((&cancelled["item"]["id"], &cancelled["item"]["state"]), (&id.into(), &"cancelled".into()));
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it follows until it is told to end");
+        let entry: Value = serde_json::from_str(&line).unwrap();
+        if entry["code"] == "TP103S" {
+            assert_eq!((&entry["task"], &entry["purpose"]), (&id.into(), &"wrong month".into()), "{entry}");
+            break;
+        }
+    }
+    follow.kill().await.unwrap();
+    // What has ended otherwise is not called complete, and cancelling it once more changes nothing.
+    let late = house.run(&["task", "complete", id]).await;
+    assert!(late.code != 0 && late.stderr.contains("cancelled"), "{}: {}", late.code, late.stderr);
+    assert_eq!(house.json(&["task", "cancel", id]).await["item"]["state"], "cancelled");
+    let unknown = house.run(&["task", "cancel", "tk_zzzzzz"]).await;
+    assert_eq!(unknown.code, 5, "{}", unknown.stderr);
     house.stop().await;
 }
 

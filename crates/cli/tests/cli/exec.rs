@@ -135,6 +135,24 @@ async fn a_killed_lease_stops_the_command_by_force_if_need_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ends_stops_the_command() {
+    let house = House::start().await;
+    let script = "trap 'echo asked; exit 0' TERM; echo ready; while :; do read _; done";
+    let (mut child, mut lines) = ready(&house, &[], script).await;
+    let _stdin = child.stdin.take();
+    let task = house.json(&["task", "list"]).await["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(house.run(&["task", "cancel", &task, "--reason", "wrong month"]).await.code, 0);
+    assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("asked"));
+    assert_eq!(child.wait().await.unwrap().code(), Some(124), "not the command's own code");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    assert!(stderr.contains("the task has ended, stopping the command"), "{stderr}");
+    assert!(stderr.contains("cancelled"), "{stderr}");
+    assert_eq!(states(&house).await, ["cancelled"], "it is not called complete afterwards");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_has_the_current_token_and_goes_with_the_command() {
     let house = House::start().await;
     let path = house.path("private/token");
