@@ -9,6 +9,7 @@ use std::{
 };
 
 pub(super) struct Workspace {
+    pub(super) root: PathBuf,
     pub(super) packages: Vec<Package>,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn read() -> anyhow::Result<Workspace> {
     let metadata =
         serde_json::from_slice(&output.stdout).context("cannot read what `cargo metadata` says")?;
     let mut workspace = parse(&metadata)?;
-    let root = PathBuf::from(text(&metadata, "workspace_root")?);
+    let root = workspace.root.clone();
     for package in &mut workspace.packages {
         let folder = root.join(&package.folder);
         let manifest = folder.join("Cargo.toml");
@@ -68,7 +69,7 @@ pub(super) fn parse(metadata: &Value) -> anyhow::Result<Workspace> {
         .iter()
         .map(|package| parse_package(&root, package))
         .collect::<anyhow::Result<_>>()?;
-    Ok(Workspace { packages })
+    Ok(Workspace { root, packages })
 }
 
 fn parse_package(root: &Path, package: &Value) -> anyhow::Result<Package> {

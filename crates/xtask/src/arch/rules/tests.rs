@@ -32,7 +32,7 @@ fn package(name: &str, edges: &[Value]) -> Package {
 }
 
 fn findings(package: Package) -> Vec<String> {
-    check(&Workspace { packages: vec![package] })
+    check(&Workspace { root: Default::default(), packages: vec![package] })
 }
 
 #[track_caller]
@@ -121,7 +121,7 @@ fn a_long_file_needs_a_reason_and_a_reason_needs_a_long_file() {
     let file = |path: &str, lines| SourceFile { path: path.to_owned(), lines };
     package.files =
         vec![file("crates/types/src/short.rs", MAX_LINES), file("crates/types/src/long.rs", MAX_LINES + 1)];
-    let workspace = Workspace { packages: vec![package] };
+    let workspace = Workspace { root: Default::default(), packages: vec![package] };
     let found = |allowed: &[(&str, &str)]| files_are_short(allowed, &workspace);
     assert!(found(&[])[0].starts_with("crates/types/src/long.rs: 501 lines"), "{:?}", found(&[]));
     assert!(found(&[("crates/types/src/long.rs", "a table")]).is_empty());
