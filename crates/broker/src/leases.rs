@@ -123,10 +123,9 @@ impl Broker {
         };
         let describe = |event: Event| event.lease(id).agent(agent).task(task).resource(&lease.resource);
         let actor = caller.actor(None);
-        self.parts()
-            .audit
-            .record(describe(Event::intent(&caller.tenant, Action::HoldRelease, actor.clone())))
-            .await?;
+        let intent = describe(Event::intent(&caller.tenant, Action::HoldRelease, actor.clone()));
+        let recorded = self.parts().audit.record(intent).await;
+        recorded.inspect_err(|refusal| self.refused(&caller, refusal, describe))?;
         let released = self.parts().store.apply(Change::ReleaseHold(ReleaseHold { key }), self.now()).await;
         let outcome = describe(Event::outcome(&caller.tenant, Action::HoldRelease, actor));
         match released {

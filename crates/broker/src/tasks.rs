@@ -54,10 +54,9 @@ impl Broker {
                 .labels(start.labels.iter())
         };
         let actor = || caller.actor(Some(&agent));
-        self.parts()
-            .audit
-            .record(describe(Event::intent(&caller.tenant, Action::TaskStart, actor())))
-            .await?;
+        let intent = describe(Event::intent(&caller.tenant, Action::TaskStart, actor()));
+        let recorded = self.parts().audit.record(intent).await;
+        recorded.inspect_err(|refusal| self.refused(&caller, refusal, describe))?;
         let started = self.parts().store.apply(Change::StartTask(Box::new(start.clone())), self.now()).await;
         let outcome = describe(Event::outcome(&caller.tenant, Action::TaskStart, actor()));
         match started.map(taskpass_store::Committed::into_outcome) {

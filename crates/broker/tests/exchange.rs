@@ -75,6 +75,16 @@ async fn who_is_nobody_or_nobodys_gets_nothing_and_that_is_recorded() {
 }
 
 #[tokio::test]
+async fn who_could_be_two_agents_is_none() {
+    let world = World::new().await;
+    let twin = world.broker.caller(&world.identity("twin")).unwrap_err();
+    assert_eq!(twin.reason(), Reason::AgentAmbiguous);
+    assert!(twin.message().contains("`ci/castor`") && twin.message().contains("`ci/pollux`"), "{twin}");
+    let refusals: Vec<_> = world.entries().await.into_iter().filter_map(|entry| entry.refusal).collect();
+    assert_eq!(refusals, ["AGENT_AMBIGUOUS"]);
+}
+
+#[tokio::test]
 async fn what_is_foreign_is_not_found() {
     let world = World::new().await;
     let task = world.task("ci/bot").await;
@@ -212,6 +222,15 @@ async fn without_an_audit_log_nothing_is_granted_and_everything_can_be_ended() {
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
     let refused = world.broker.start_task(world.caller("ci/bot"), start()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
+    let refused = world.broker.release_hold(world.caller("operator"), before.lease.id).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::AuditUnavailable);
+    let noted = world.entries().await.into_iter().filter(|entry| entry.code == "TP602F");
+    let noted: Vec<_> = noted.map(|entry| entry.refusal).collect();
+    assert_eq!(
+        noted,
+        vec![Some("AUDIT_UNAVAILABLE".to_owned()); 4],
+        "what was refused is told when it can be"
+    );
     let live = LeaseQuery { active: true, ..LeaseQuery::default() };
     let live = world.broker.leases(&world.caller("operator"), live).await.unwrap().items;
     let live: Vec<_> = live.iter().map(|lease| lease.id).collect();

@@ -150,6 +150,8 @@ fn registry() -> Registry {
         agent("ci/bot", Some("maya@acme.test")),
         agent("ci/other", Some("maya@acme.test")),
         agent("orphan", None),
+        Registration { selectors: selectors("twin"), ..agent("ci/castor", Some("maya@acme.test")) },
+        Registration { selectors: selectors("twin"), ..agent("ci/pollux", Some("maya@acme.test")) },
     ];
     let roles = vec![
         (Role::Operator, "maya".to_owned(), selectors("operator")),
