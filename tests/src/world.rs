@@ -145,6 +145,11 @@ selectors = ["unix:uid:{uid}"]
         file.persist(self.path(name)).unwrap();
     }
 
+    /// The loopback address that is this world's alone.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
     /// Where gRPC over mTLS is.
     pub fn api(&self) -> SocketAddr {
         (self.address, self.api).into()

@@ -198,10 +198,12 @@ async fn full_disk(bytes: impl FnOnce(&World) -> u64, meanwhile: Meanwhile) {
         until("the verifier refuses", async || server.verifier.verify_token(jwt).err()).await.to_string()
     };
 
+    let since = world.next_entry();
     broker.limit_files(Some(bytes(&world)));
     let refused = until("the disk is full", async || agent.issue(token(&running.0)).await.err()).await;
     assert_unavailable("issue", &refused);
-    assert_unavailable("start", &agent.start_task(start()).await.unwrap_err());
+    let not_started = agent.start_task(start()).await.unwrap_err();
+    assert_unavailable("start", &not_started);
     // A kill waits for nothing: neither for the store nor for the audit log.
     let ended = agent.complete(&completed.0).await.unwrap().end.unwrap();
     assert!(refused_by_verifier(&completed.2).await.contains("ended: completed"));
@@ -244,6 +246,25 @@ async fn full_disk(bytes: impl FnOnce(&World) -> u64, meanwhile: Meanwhile) {
                 entry.code == "TP103S"
                     && entry.task.as_deref() == Some(task)
                     && entry.reason.as_deref() == Some(reason)
+            })
+            .await;
+    }
+    world
+        .recorded("the kill that happened while the disk was full", |entry| {
+            entry.code == "TP203S"
+                && entry.lease.as_deref() == Some(&killed.1)
+                && entry.actor == "operator/ops/oncall"
+        })
+        .await;
+    for (what, code, reason) in
+        [("issue", "TP602F", &refused.reason), ("start", "TP602F TP101F", &not_started.reason)]
+    {
+        world
+            .recorded(&format!("that the {what} was refused while the disk was full"), |entry| {
+                entry.seq >= since
+                    && code.contains(&entry.code)
+                    && entry.actor == "agent/dev/maya"
+                    && entry.refusal.as_deref() == Some(reason)
             })
             .await;
     }

@@ -1,5 +1,6 @@
 //! Who is not who they must be: refused before anything is asked of policy, and written down.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
     ClientConfig, RootCertStore,
     client::{ClientSessionMemoryCache, Resumption},
@@ -8,7 +9,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use std::{io, sync::Arc};
-use taskpass_e2e::{Authority, Broker, Client, Leaf, Refused, Signed, World, resource::Caller, start, until};
+use taskpass_e2e::{
+    Authority, Broker, Client, Leaf, Refused, Settings, Signed, World, resource::Caller, start, until,
+};
 use taskpass_proto::v1::{WhoAmIRequest, agent_service_client::AgentServiceClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -200,6 +203,59 @@ async fn the_http_face_serves_what_anyone_may_read_and_nothing_else() {
         assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
     broker.assert_well(&world).await;
+}
+
+/// The certificate that the broker shows.
+async fn shown(world: &World) -> CertificateDer<'static> {
+    let config = tls(world, Some(&world.authority.svid("dev/bot")), &TLS13);
+    let tcp = TcpStream::connect(world.api()).await.unwrap();
+    let name = ServerName::from(world.api().ip());
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_certificate_is_shown_while_running_and_a_broken_one_is_not() {
+    let world = World::new();
+    let broker = Broker::start(&world).await;
+    let first = shown(&world).await;
+    world.write("server.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    until("the broken one was looked at", async || {
+        broker.log().contains("the server's certificate could not be read").then_some(())
+    })
+    .await;
+    assert_eq!(shown(&world).await, first);
+    let next = world.authority.server(world.address());
+    world.write("server.key", &next.key_pem);
+    world.write("server.pem", &next.chain_pem);
+    let next = CertificateDer::from_pem_slice(next.chain_pem.as_bytes()).unwrap();
+    until("the new one is shown", async || (shown(&world).await == next).then_some(())).await;
+    broker.assert_well(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_may_be_a_spiffe_document() {
+    let world = World::new();
+    let pem = "file = \"bundle.pem\"";
+    let text = world.config_text(Settings::default());
+    let spiffe = text.replace(pem, "file = \"bundle.json\", format = \"spiffe\"");
+    assert_ne!(spiffe, text);
+    world.write("taskpass.toml", &spiffe);
+    let authority = CertificateDer::from_pem_slice(world.authority.pem().as_bytes()).unwrap();
+    let key = serde_json::json!({"use": "x509-svid", "kty": "EC", "x5c": [STANDARD.encode(authority)]});
+    world.write("bundle.json", &serde_json::json!({"keys": [key]}).to_string());
+    let broker = Broker::start(&world).await;
+    assert_eq!(whoami(&world.connect("dev/bot").await).await.unwrap(), "dev/bot");
+    // The trust domain is given up as a whole.
+    world.write("bundle.json", r#"{"keys": []}"#);
+    let refused =
+        until("nobody is believed", async || whoami(&world.connect("dev/bot").await).await.err()).await;
+    assert_eq!(refused.says(), (Code::Unauthenticated, "ATTESTATION_INVALID"));
+    broker.stop().await;
+    // PEM is none.
+    world.write("bundle.json", &world.authority.pem());
+    let (_, said) = Broker::start_refused(&world).await;
+    assert!(said.contains("bundle.json"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,8 @@ use tonic_prost::ProstCodec;
 /// Longest lives by default: a task's and a token's.
 const TASK_MAX: i64 = 8 * 3600;
 const TOKEN_MAX: i64 = 15 * 60;
+/// The most labels of a task.
+const MAX_LABELS: usize = 32;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_to_live_is_neither_nothing_nor_endless() {
@@ -58,6 +60,7 @@ async fn fields_that_make_no_sense_are_named() {
         ("initiator", StartTaskRequest { initiator: "a b".to_owned(), ..start() }),
         ("agent", StartTaskRequest { agent: "../maya".to_owned(), ..start() }),
         ("labels", StartTaskRequest { labels: [(String::new(), "x".to_owned())].into(), ..start() }),
+        ("labels", StartTaskRequest { labels: many_labels(MAX_LABELS + 1), ..start() }),
         ("labels", StartTaskRequest { labels: many_labels(65), ..start() }),
     ] {
         let since = desk.world.next_entry();
@@ -65,6 +68,8 @@ async fn fields_that_make_no_sense_are_named() {
         desk.refused(field, since, &refused, (Code::InvalidArgument, "FIELD_INVALID")).await;
         assert_eq!(refused.about("field"), field, "{refused:?}");
     }
+    let full = StartTaskRequest { labels: many_labels(MAX_LABELS), ..start() };
+    assert_eq!(desk.agent.start_task(full).await.unwrap().labels.len(), MAX_LABELS);
     for (field, request) in [
         ("id", IssueCredentialRequest { task_id: String::new(), ..token(id) }),
         ("id", IssueCredentialRequest { task_id: "tk_".to_owned(), ..token(id) }),

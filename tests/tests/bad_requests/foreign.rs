@@ -2,18 +2,31 @@
 
 use super::Desk;
 use taskpass_e2e::{Client, Refused, token};
-use taskpass_proto::v1::RenewCredentialRequest;
+use taskpass_proto::v1::{CancelTaskRequest, RenewCredentialRequest, task_service_client::TaskServiceClient};
 use taskpass_types::{LeaseId, TaskId};
 use tonic::Code;
 
-/// Every way to name a task.
-async fn tries(client: &Client, task: &str) -> Vec<Refused> {
-    vec![
-        client.task(task).await.unwrap_err(),
-        client.heartbeat(task).await.unwrap_err(),
-        client.issue(token(task)).await.unwrap_err(),
-        client.complete(task).await.unwrap_err(),
-    ]
+/// Every way to name a task, by somebody who may not know it; each try is written down.
+async fn tries(desk: &Desk, rival: &Client, task: &str) -> Vec<Refused> {
+    let mut refusals = Vec::new();
+    for verb in ["show", "heartbeat", "issue", "complete", "cancel"] {
+        let since = desk.world.next_entry();
+        let refused = match verb {
+            "show" => rival.task(task).await.map(drop),
+            "heartbeat" => rival.heartbeat(task).await,
+            "issue" => rival.issue(token(task)).await.map(drop),
+            "complete" => rival.complete(task).await.map(drop),
+            _ => {
+                let request = CancelTaskRequest { task_id: task.to_owned(), reason: String::new() };
+                let cancelled = TaskServiceClient::new(rival.channel()).cancel_task(request).await;
+                cancelled.map(drop).map_err(Refused::from)
+            }
+        };
+        let refused = refused.expect_err(verb);
+        desk.world.recorded_refusal(since, "agent/dev/rival", &refused.reason).await;
+        refusals.push(refused);
+    }
+    refusals
 }
 
 /// The same but for the id; an id has one length.
@@ -31,7 +44,8 @@ async fn a_foreign_task_is_an_unknown_task() {
     let desk = Desk::open().await;
     let rival = desk.world.connect("dev/rival").await;
     let (foreign, unknown) = (desk.task.id.clone(), TaskId::new().to_string());
-    let (of_foreign, of_unknown) = (tries(&rival, &foreign).await, tries(&rival, &unknown).await);
+    let of_foreign = tries(&desk, &rival, &foreign).await;
+    let of_unknown = tries(&desk, &rival, &unknown).await;
     for (foreign_said, unknown_said) in of_foreign.iter().zip(&of_unknown) {
         assert_eq!(unknown_said.says(), (Code::NotFound, "TASK_NOT_FOUND"), "{unknown_said:?}");
         assert_eq!(without(foreign_said, &foreign), without(unknown_said, &unknown));
@@ -65,14 +79,21 @@ async fn a_foreign_lease_is_an_unknown_lease() {
         lease_id: lease.to_owned(),
         ..RenewCredentialRequest::default()
     };
-    for (foreign_said, unknown_said) in [
-        (rival.lease(&lease.id).await.unwrap_err(), rival.lease(&unknown).await.unwrap_err()),
-        (rival.renew(renew(&lease.id)).await.unwrap_err(), rival.renew(renew(&unknown)).await.unwrap_err()),
-    ] {
-        assert_eq!(unknown_said.says(), (Code::NotFound, "LEASE_NOT_FOUND"), "{unknown_said:?}");
-        assert_eq!(without(&foreign_said, &lease.id), without(&unknown_said, &unknown));
+    for verb in ["show", "renew"] {
+        let mut said = Vec::new();
+        for lease in [&lease.id, &unknown] {
+            let since = desk.world.next_entry();
+            let refused = match verb {
+                "show" => rival.lease(lease).await.map(drop),
+                _ => rival.renew(renew(lease)).await.map(drop),
+            };
+            let refused = refused.expect_err(verb);
+            assert_eq!(refused.says(), (Code::NotFound, "LEASE_NOT_FOUND"), "{verb}: {refused:?}");
+            desk.world.recorded_refusal(since, "agent/dev/rival", "LEASE_NOT_FOUND").await;
+            said.push(without(&refused, lease));
+        }
+        assert_eq!(said[0], said[1], "{verb}");
     }
-    desk.world.recorded_refusal(1, "agent/dev/rival", "LEASE_NOT_FOUND").await;
     assert!(desk.agent.lease(&lease.id).await.unwrap().end.is_none());
     desk.close(1).await;
 }
@@ -82,13 +103,19 @@ async fn an_ended_task_grants_nothing_more() {
     let desk = Desk::open().await;
     let (lease, _) = desk.agent.issue(token(&desk.task.id)).await.unwrap();
     let ended = desk.agent.complete(&desk.task.id).await.unwrap();
-    let since = desk.world.next_entry();
-    let renew = RenewCredentialRequest { lease_id: lease.id.clone(), ..RenewCredentialRequest::default() };
-    for (what, refused, reasons) in [
-        ("issue", desk.agent.issue(token(&desk.task.id)).await.unwrap_err(), ["TASK_ENDED", "TASK_ENDED"]),
-        ("renew", desk.agent.renew(renew).await.unwrap_err(), ["TASK_ENDED", "LEASE_ENDED"]),
-        ("heartbeat", desk.agent.heartbeat(&desk.task.id).await.unwrap_err(), ["TASK_ENDED", "TASK_ENDED"]),
+    let renew = || RenewCredentialRequest { lease_id: lease.id.clone(), ..RenewCredentialRequest::default() };
+    for (what, reasons) in [
+        ("issue", ["TASK_ENDED", "TASK_ENDED"]),
+        ("renew", ["TASK_ENDED", "LEASE_ENDED"]),
+        ("heartbeat", ["TASK_ENDED", "TASK_ENDED"]),
     ] {
+        let since = desk.world.next_entry();
+        let refused = match what {
+            "issue" => desk.agent.issue(token(&desk.task.id)).await.map(drop),
+            "renew" => desk.agent.renew(renew()).await.map(drop),
+            _ => desk.agent.heartbeat(&desk.task.id).await,
+        };
+        let refused = refused.expect_err(what);
         assert!(reasons.contains(&refused.reason.as_str()), "{what}: {refused:?}");
         let expected = (Code::FailedPrecondition, refused.reason.clone());
         desk.refused(what, since, &refused, (expected.0, &expected.1)).await;
