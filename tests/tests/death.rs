@@ -74,7 +74,7 @@ fn seconds(seconds: u64) -> Option<prost_types::Duration> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_reaches_its_deadline_is_over() {
-    let scene = Scene::set(StartTaskRequest { ttl: seconds(3), ..start() }).await;
+    let scene = Scene::set(StartTaskRequest { ttl: seconds(6), ..start() }).await;
     // The token ends with the task at the latest, and may be found expired before the verifier hears of the end.
     let why = scene.refused().await;
     assert!(why.contains("ended: timed_out") || why.contains("expired"), "{why}");
@@ -84,7 +84,7 @@ async fn a_task_that_reaches_its_deadline_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_falls_silent_is_over() {
-    let scene = Scene::set(StartTaskRequest { heartbeat_interval: seconds(1), ..start() }).await;
+    let scene = Scene::set(StartTaskRequest { heartbeat_interval: seconds(2), ..start() }).await;
     assert!(scene.refused().await.contains("ended: silent"));
     scene.is_over(EndReason::Silent, "silent").await;
     scene

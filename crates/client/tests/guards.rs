@@ -12,6 +12,8 @@ use taskpass_types::Reason;
 use tonic::{Code, Status};
 
 const LONG: Duration = Duration::from_secs(3600);
+/// Long enough for a busy machine to renew in time, short enough to wait for.
+const LIFE: Duration = Duration::from_secs(2);
 
 async fn started(served: &mut Served, heartbeat: Option<Duration>) -> Task {
     let builder = served.broker.task("close the books").scope("billing-api:invoice:read");
@@ -107,8 +109,7 @@ async fn attached_it_shows_life_but_leaves_the_end_to_others() {
 async fn renews_a_token_before_it_ends_and_says_why_it_no_longer_can() {
     let mut served = serve().await;
     let task = started(&mut served, None).await;
-    let life = Duration::from_millis(600);
-    let held = leased(&mut served, &task, lease(life, LONG)).await;
+    let held = leased(&mut served, &task, lease(LIFE, LONG)).await;
     assert_eq!(held.token().unwrap().expose(), "first");
 
     let mut watch = held.watch();
@@ -118,7 +119,7 @@ async fn renews_a_token_before_it_ends_and_says_why_it_no_longer_can() {
     assert!(!lost_answer.request_id.is_empty());
     assert_eq!(asked.request.request_id, lost_answer.request_id, "a repeat has the same id");
     assert_eq!(asked.request.lease_id, "ls_1");
-    asked.answer(v1::RenewCredentialResponse { lease: Some(lease(life, LONG)), credential: token("second") });
+    asked.answer(v1::RenewCredentialResponse { lease: Some(lease(LIFE, LONG)), credential: token("second") });
     watch.changed().await.unwrap();
     assert_eq!(held.token().unwrap().expose(), "second");
 
@@ -138,7 +139,7 @@ async fn a_clock_that_is_wrong_does_not_matter() {
     let ahead = |time: Option<prost_types::Timestamp>| {
         time.map(|time| prost_types::Timestamp { seconds: time.seconds + 3600, ..time })
     };
-    let mut record = lease(Duration::from_millis(600), LONG);
+    let mut record = lease(LIFE, LONG);
     record.create_time = ahead(record.create_time);
     record.expire_time = ahead(record.expire_time);
     record.hard_stop_time = ahead(record.hard_stop_time);
@@ -162,7 +163,7 @@ async fn at_the_deadline_there_is_nothing_to_renew() {
 async fn a_dropped_lease_is_not_renewed() {
     let mut served = serve().await;
     let task = started(&mut served, None).await;
-    let mut watch = leased(&mut served, &task, lease(Duration::from_millis(300), LONG)).await.watch();
+    let mut watch = leased(&mut served, &task, lease(LIFE, LONG)).await.watch();
     assert!(watch.changed().await.is_err(), "its keeper is gone");
     assert!(served.calls.try_recv().is_err(), "it was renewed");
 }
@@ -176,11 +177,10 @@ async fn a_certificate_has_a_fresh_key_at_every_renewal() {
         let form = v1::credential::Form::Certificate(v1::CertificateChain { certificates });
         Some(v1::Credential { form: Some(form) })
     };
-    let life = Duration::from_millis(600);
     let builder = task.lease("billing-api").action("invoice:read");
     let (held, first) = tokio::join!(builder.certificate(), async {
         let answer =
-            v1::IssueCredentialResponse { lease: Some(lease(life, LONG)), credential: certificate(1) };
+            v1::IssueCredentialResponse { lease: Some(lease(LIFE, LONG)), credential: certificate(1) };
         next!(served, Issue).answer(answer)
     });
     let held: Lease<Certificate> = held.unwrap();
@@ -190,7 +190,7 @@ async fn a_certificate_has_a_fresh_key_at_every_renewal() {
     let before: Arc<Certificate> = held.current().unwrap();
     let mut watch = held.watch();
     watch.mark_unchanged();
-    let answer = v1::RenewCredentialResponse { lease: Some(lease(life, LONG)), credential: certificate(2) };
+    let answer = v1::RenewCredentialResponse { lease: Some(lease(LIFE, LONG)), credential: certificate(2) };
     let second = next!(served, Renew).answer(answer);
     watch.changed().await.unwrap();
     let after = held.current().unwrap();

@@ -13,12 +13,13 @@ use futures::future::join_all;
 use std::{net::Ipv4Addr, time::Duration};
 use support::{Server, ask, closed, connect_from};
 use taskpass_net::{Drained, Limits};
+use tokio::time::Instant;
 
 const BOT: &str = "spiffe://acme.test/ci/bot";
 
 #[tokio::test]
 async fn silent_connections_end_while_a_good_client_is_served() {
-    let limits = Limits { handshake_timeout: Duration::from_millis(500), ..Limits::default() };
+    let limits = Limits { handshake_timeout: Duration::from_secs(2), ..Limits::default() };
     let server = Server::start(limits).await;
     let silent = join_all((0..300).map(|_| connect_from(Ipv4Addr::new(127, 0, 0, 2), server.address))).await;
     let client = server.client(&server.ca.svid(BOT));
@@ -69,23 +70,25 @@ async fn a_kill_ends_a_connection_that_waits_in_a_read() {
 
 #[tokio::test]
 async fn age_and_silence_end_connections() {
-    for limits in [
-        Limits { connection_age: Duration::from_millis(100), ..Limits::default() },
-        Limits { idle: Duration::from_millis(100), ..Limits::default() },
-    ] {
-        let server = Server::start(limits).await;
-        let mut stream = server.client(&server.ca.svid(BOT)).connect(server.address).await.unwrap();
-        closed(&mut stream).await;
-    }
+    const SPAN: Duration = Duration::from_secs(1);
+    let ends =
+        [Limits { connection_age: SPAN, ..Limits::default() }, Limits { idle: SPAN, ..Limits::default() }]
+            .map(async |limits| {
+                let server = Server::start(limits).await;
+                let mut stream = server.client(&server.ca.svid(BOT)).connect(server.address).await.unwrap();
+                closed(&mut stream).await;
+            });
+    join_all(ends).await;
 }
 
 #[tokio::test]
 async fn who_talks_is_not_idle() {
-    let server = Server::start(Limits { idle: Duration::from_millis(400), ..Limits::default() }).await;
+    const IDLE: Duration = Duration::from_secs(2);
+    let server = Server::start(Limits { idle: IDLE, ..Limits::default() }).await;
     let mut stream = server.client(&server.ca.svid(BOT)).connect(server.address).await.unwrap();
-    let mut ticks = tokio::time::interval(Duration::from_millis(50));
-    for _ in 0..24 {
-        ticks.tick().await;
+    // Without a pause, for longer than it may be idle.
+    let begun = Instant::now();
+    while begun.elapsed() < IDLE + IDLE / 2 {
         assert_eq!(ask(&mut stream).await.unwrap(), BOT);
     }
 }

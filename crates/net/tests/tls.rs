@@ -9,6 +9,7 @@
 
 mod support;
 
+use futures::future::join_all;
 use rcgen::{BasicConstraints, IsCa};
 use rustls::{
     SignatureScheme,
@@ -50,7 +51,7 @@ async fn a_good_svid_is_served() {
 
 #[tokio::test]
 async fn a_refused_peer_hears_why_and_is_closed_soon() {
-    let limits = Limits { refused_connection_life: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { refused_connection_life: Duration::from_secs(2), ..Limits::default() };
     let server = Server::start(limits).await;
     let other = Ca::new();
     let cases: Vec<(Pair, &str)> = vec![
@@ -71,12 +72,14 @@ async fn a_refused_peer_hears_why_and_is_closed_soon() {
             "ATTESTATION_INVALID the certificate is an authority",
         ),
     ];
-    for (pair, why) in cases {
+    let server = &server;
+    let refusals = cases.into_iter().map(async |(pair, why)| {
         let mut stream = server.client(&pair).connect(server.address).await.expect(why);
         let line = ask(&mut stream).await.unwrap();
         assert!(line.starts_with(why), "{why}: {line}");
         closed(&mut stream).await;
-    }
+    });
+    join_all(refusals).await;
 }
 
 #[tokio::test]
