@@ -16,6 +16,7 @@ mod cli;
 mod crash;
 mod death;
 mod delegation;
+mod faces;
 mod main_road;
 mod sandbox;
 mod seal;
