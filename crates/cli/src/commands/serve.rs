@@ -4,9 +4,11 @@ use crate::{
     compose::Server,
     config::{Config, ConfigError},
     error::{Exit, Failure},
+    output::{Format, Record, Style},
     session::{Outcome, Session},
 };
 use clap::Args;
+use serde::Serialize;
 use std::path::PathBuf;
 use taskpass_policy::Report;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,13 +66,45 @@ fn check(config: &Config, session: &Session) -> Outcome {
         )
         .fix(format!("taskpass policy check {}", config.policy.dir.display())));
     };
-    session.out.print(&format!(
-        "ok  {} agents, {} policies, revision {}\n",
-        config.agents.len(),
-        policies.policies,
-        policies.revision
-    ))?;
+    let checked = Checked {
+        agents: config.agents.len(),
+        policies: policies.policies,
+        revision: policies.revision.to_string(),
+    };
+    match session.out.format {
+        Format::Table => session.out.print(&format!("ok  {}\n", checked.summary()))?,
+        _ => session.out.one(&checked)?,
+    }
     Ok(Exit::Done)
+}
+
+/// What a configuration that was checked has.
+#[derive(Serialize)]
+struct Checked {
+    agents: usize,
+    policies: usize,
+    revision: String,
+}
+
+impl Checked {
+    fn summary(&self) -> String {
+        format!("{} agents, {} policies, revision {}", self.agents, self.policies, self.revision)
+    }
+}
+
+impl Record for Checked {
+    const KIND: &'static str = "ConfigCheck";
+    const COLUMNS: &'static [&'static str] = &["CHECKED"];
+
+    fn name(&self) -> String {
+        self.revision.clone()
+    }
+    fn row(&self, _: &Style) -> Vec<String> {
+        vec![self.summary()]
+    }
+    fn details(&self, _: &Style) -> Vec<(&'static str, String)> {
+        vec![("ok", self.summary())]
+    }
 }
 
 async fn serve(config: &Config) -> Outcome {

@@ -225,6 +225,8 @@ async fn serve_checks_a_configuration_without_starting_anything() {
     let path = house.path("taskpass.toml");
     let good = house.run(&["serve", "--check", "--config", path.to_str().unwrap()]).await;
     assert!(good.code == 0 && good.stdout.starts_with("ok  1 agents"), "{}{}", good.stdout, good.stderr);
+    let json = house.json(&["serve", "--check", "--config", path.to_str().unwrap()]).await;
+    assert_eq!((&json["kind"], &json["item"]["agents"]), (&"ConfigCheck".into(), &1.into()), "{json}");
     let text = std::fs::read_to_string(&path).unwrap().replace("trust_domain", "trust_domian");
     std::fs::write(&path, text).unwrap();
     let bad = house.run(&["serve", "--check", "--config", path.to_str().unwrap()]).await;
