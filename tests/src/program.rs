@@ -33,7 +33,16 @@ fn build() -> PathBuf {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo
         // For the whole workspace, so that what `cargo test --workspace` built is not built again with other features.
-        .args(["build", "--quiet", "--workspace", "--bin", "taskpass", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--offline",
+            "--workspace",
+            "--bin",
+            "taskpass",
+            "--target-dir",
+        ])
         .arg(profile.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
