@@ -11,7 +11,7 @@
 mod support;
 
 use std::{collections::BTreeSet, time::Duration};
-use support::{POLICY, World, issue, policies, request, start};
+use support::{POLICY, World, issue, meddled::Meddled, policies, request, start};
 use taskpass_audit::{Action, Entry, Phase};
 use taskpass_broker::StartAsk;
 use taskpass_types::{AgentId, EndReason, KeyGeneration, Reason, Refusal, Ttl};
@@ -169,4 +169,24 @@ async fn every_transition_is_announced_and_told() {
         let reachable = reason.as_str();
         assert!(ends.contains(reachable), "nothing ended as {reachable}");
     }
+}
+
+#[tokio::test]
+async fn what_was_announced_and_failed_is_told_too() {
+    let world = World::with(|store| Meddled::late(store, 1)).await;
+    let short = StartAsk { ttl: Some(Ttl::from_secs(60).unwrap()), ..start() };
+    world.broker.start_task(world.caller("ci/bot"), short).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.broker.work_off_schedule().await.unwrap_err().reason(), Reason::StoreUnavailable);
+    world.broker.work_off_schedule().await.unwrap();
+    let ends = world.entries().await.into_iter().filter(|entry| entry.action == "task.end");
+    assert_eq!(
+        ends.map(|entry| (entry.code, entry.refusal)).collect::<Vec<_>>(),
+        [
+            ("TP103I".to_owned(), None),
+            ("TP103F".to_owned(), Some("STORE_UNAVAILABLE".to_owned())),
+            ("TP103I".to_owned(), None),
+            ("TP103S".to_owned(), None),
+        ]
+    );
 }

@@ -1,10 +1,15 @@
 //! The in-memory store with somebody who interferes: a change can be refused, or followed by another one at once.
 
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use taskpass_lease::{Event, Lease, Task};
 use taskpass_store::{Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
-use taskpass_types::{Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_types::{
+    Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId, Timestamp,
+};
 use tokio::sync::watch;
 
 type Before = Box<dyn Fn(&Event) -> Result<(), Refusal> + Send + Sync>;
@@ -14,6 +19,8 @@ pub struct Meddled {
     store: Arc<dyn Store>,
     before: Before,
     after: After,
+    /// How many of the changes that are due fail from now on.
+    failing: AtomicU32,
 }
 
 impl Meddled {
@@ -22,7 +29,7 @@ impl Meddled {
         store: Arc<dyn Store>,
         before: impl Fn(&Event) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Arc<dyn Store> {
-        Arc::new(Self { store, before: Box::new(before), after: Box::new(|_| None) })
+        Arc::new(Self { before: Box::new(before), ..Self::new(store) })
     }
 
     /// Does what `after` wants when a change is made, before whoever made it hears of that.
@@ -30,7 +37,17 @@ impl Meddled {
         store: Arc<dyn Store>,
         after: impl Fn(&Event) -> Option<Event> + Send + Sync + 'static,
     ) -> Arc<dyn Store> {
-        Arc::new(Self { store, before: Box::new(|_| Ok(())), after: Box::new(after) })
+        Arc::new(Self { after: Box::new(after), ..Self::new(store) })
+    }
+
+    /// Refuses the first `count` changes that are due.
+    pub fn late(store: Arc<dyn Store>, count: u32) -> Arc<dyn Store> {
+        Arc::new(Self { failing: AtomicU32::new(count), ..Self::new(store) })
+    }
+
+    fn new(store: Arc<dyn Store>) -> Self {
+        let (before, after) = (Box::new(|_: &Event| Ok(())), Box::new(|_: &Event| None));
+        Self { store, before, after, failing: AtomicU32::new(0) }
     }
 }
 
@@ -46,6 +63,10 @@ impl Store for Meddled {
         Ok(committed)
     }
     async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal> {
+        let less = |count: u32| count.checked_sub(1);
+        if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Err(Refusal::new(Reason::StoreUnavailable, "no space left"));
+        }
         self.store.apply_due(due, now).await
     }
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Refusal> {
