@@ -25,7 +25,7 @@ fn plan(criterion: &mut Criterion) {
     let store = Embedded::new(RedbBackend::open(dir.path().join("store.redb"), limits).unwrap());
     let (tenant, task, clock) = (TenantId::default(), TaskId::new(), SystemClock::default());
     runtime.block_on(async {
-        store.apply(Event::SetPolicyRevision(events::revision("r1")), clock.now()).await.unwrap();
+        store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), clock.now()).await.unwrap();
         let start = Event::StartTask(Box::new(events::start(&tenant, task, None)));
         store.apply(start, clock.now()).await.unwrap();
     });

@@ -60,6 +60,8 @@ enum What {
     Complete,
     /// The bare echo.
     Echo,
+    /// A change of the policies against a hundred thousand live leases.
+    Drift,
     /// Tokens.
     IssueJwt,
     /// Certificates.
@@ -82,6 +84,9 @@ impl Load {
 
 impl One {
     async fn run(self) -> anyhow::Result<()> {
+        if let What::Drift = self.what {
+            return suite::drift(&mut Report::new(None)?).await;
+        }
         let world = World::new()?;
         let broker = BrokerProcess::start(&world, "broker").await?;
         let echo = EchoProcess::start(&world).await?;
@@ -96,6 +101,7 @@ impl One {
                 show(&mut report, "from the call", &death.from_call)?;
                 show(&mut report, "from the answer", &death.from_answer)?;
             }
+            What::Drift => {}
             What::Echo => {
                 let sizes = run.issuers(Kind::Jwt, 1).await?.remove(0).sizes().await?;
                 self.drive(run.echoers(sizes, self.in_flight).await?, &mut report).await?;

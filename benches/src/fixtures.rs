@@ -10,13 +10,12 @@ use taskpass_types::{
 /// The `iss` of tokens that no broker signed.
 pub const ISSUER: &str = "https://taskpass.bench.test";
 
-/// How many policies the demo has.
-const IN_DEMO: usize = 5;
-
 /// The demo's policies and, up to `count`, those of other agents: what a decision must not get slower by.
 pub fn policies(count: usize) -> Vec<(String, String)> {
     let demo = DEMO.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let others = (IN_DEMO..count).map(|n| {
+    let begins = |line: &&str| line.starts_with("permit") || line.starts_with("forbid");
+    let in_demo: usize = DEMO.iter().map(|(_, text)| text.lines().filter(begins).count()).sum();
+    let others = (in_demo..count).map(|n| {
         format!(
             "@id(\"other-{n}\") @max_ttl(\"10m\")\n\
              permit (principal == Agent::\"other/agent-{n}\", action, resource == Resource::\"other-{n}\")\n\
@@ -24,6 +23,26 @@ pub fn policies(count: usize) -> Vec<(String, String)> {
         )
     });
     demo.chain([("others.cedar".to_owned(), others.collect())]).collect()
+}
+
+/// So many policies, ten of which permit `dev/bench` to read invoices of `bench-api`; the rest is for others.
+pub fn ten_match(count: usize) -> Vec<(String, String)> {
+    let matching = (0..10).map(|n| {
+        format!(
+            "@id(\"own-{n}\") @max_ttl(\"15m\")\n\
+             permit (principal in Group::\"dev\", action == Action::\"issue\", resource == Resource::\"bench-api\")\n\
+             when {{ context.action == \"invoice:read\" && context.ttl_seconds <= {} }};\n",
+            900 + n
+        )
+    });
+    let others = (10..count).map(|n| {
+        format!(
+            "@id(\"other-{n}\") @max_ttl(\"10m\")\n\
+             permit (principal == Agent::\"other/agent-{n}\", action, resource == Resource::\"other-{n}\")\n\
+             when {{ context.ttl_seconds <= 900 && context.task.kind == \"task\" }};\n"
+        )
+    });
+    vec![("own.cedar".to_owned(), matching.collect()), ("others.cedar".to_owned(), others.collect())]
 }
 
 /// The trust domain of credentials that no broker signed.

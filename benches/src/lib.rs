@@ -7,6 +7,7 @@ pub mod authority;
 pub mod clock;
 pub mod command;
 pub mod death;
+pub mod drift;
 pub mod drive;
 pub mod echo;
 pub mod exchange;

@@ -1,7 +1,7 @@
 //! Everything in one run: each figure beside what limits it.
 
 use crate::{
-    death,
+    death, drift,
     drive::{Figures, Slot, drive},
     echo::{EchoSlot, Sizes},
     exchange::{IssueSlot, Kind},
@@ -22,6 +22,9 @@ const LEVELS: [usize; 4] = [1, 16, 64, 128];
 const LEVEL: usize = 64;
 /// Tasks ended, idle and under load each.
 const DEATHS: usize = 500;
+
+/// Live leases that are decided anew.
+const LIVE: usize = 100_000;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +99,18 @@ pub async fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
         Target::noted("resident after the run, MB", broker.resident_kb()? as f64 / 1000.0),
         &(),
     )?;
-    broker.kill().await
+    broker.kill().await?;
+    drift(report).await
+}
+
+/// A change of the policies against what is out.
+pub async fn drift(report: &mut Report) -> anyhow::Result<()> {
+    let sweep = drift::sweep(LIVE).await?;
+    let name = format!("{LIVE} leases decided anew, s");
+    report.add("drift", Target::below(&name, sweep.idle_secs, 2.0), &sweep)?;
+    report.add("drift", Target::below("the same while issuing, s", sweep.busy_secs, 2.0), &sweep)?;
+    let saved = drift::saved_to_refused(1_000).await?;
+    report.add("drift", Target::below("file saved to first refusal, ms", saved, 1000.0), &())
 }
 
 /// What all comparisons of one run share.

@@ -25,6 +25,8 @@ pub struct World {
     authority: Authority,
     /// Who asks for credentials.
     pub agent: Leaf,
+    /// Who previews changes of the policies.
+    pub operator: Leaf,
     /// Who follows the deny feed.
     pub verifier: Leaf,
 }
@@ -35,6 +37,7 @@ impl World {
         let dir = tempfile::Builder::new().prefix("taskpass-bench-").tempdir()?;
         let authority = Authority::new()?;
         let agent = authority.svid(&spiffe_id(AGENT))?;
+        let operator = authority.svid(&spiffe_id("operator"))?;
         let verifier = authority.svid(&spiffe_id("verifier"))?;
         let server = authority.server()?;
         std::fs::write(dir.path().join("bundle.pem"), authority.pem())?;
@@ -46,7 +49,7 @@ impl World {
         for (name, text) in fixtures::policies(POLICIES) {
             std::fs::write(policies.join(name), text)?;
         }
-        Ok(Self { dir, authority, agent, verifier })
+        Ok(Self { dir, authority, agent, operator, verifier })
     }
 
     /// Where the files are.
@@ -67,6 +70,7 @@ impl World {
             policy.dir = "policies"
             bundles = [{{ trust_domain = "{TRUST_DOMAIN}", file = "bundle.pem" }}]
             agents = [{{ id = "{AGENT}", owner = "maya@acme.test", selectors = ["spiffe:id:{agent}"] }}]
+            operators = [{{ name = "maya", selectors = ["spiffe:id:{operator}"] }}]
             verifiers = [{{ name = "{RESOURCE}", selectors = ["spiffe:id:{verifier}"] }}]
 
             # One task takes a whole run.
@@ -76,6 +80,7 @@ impl World {
             tasks_per_agent = 10000000
             "#,
             agent = spiffe_id(AGENT),
+            operator = spiffe_id("operator"),
             verifier = spiffe_id("verifier"),
         );
         let path = self.dir.path().join(format!("{name}.toml"));

@@ -3,7 +3,8 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::Path};
 
-const FILES: [&str; 8] = ["agent", "audit", "common", "credential", "lease", "policy", "revocation", "task"];
+const FILES: [&str; 10] =
+    ["agent", "approval", "audit", "common", "credential", "lease", "policy", "revocation", "task", "tool"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

@@ -193,7 +193,7 @@ impl Client {
     /// # Errors
     /// As the broker refuses.
     pub async fn release(&self, lease: &str) -> Result<bool, Refused> {
-        let request = v1::ReleaseHoldRequest { lease_id: lease.to_owned() };
+        let request = v1::ReleaseHoldRequest { lease_id: lease.to_owned(), ..Default::default() };
         Ok(LeaseServiceClient::new(self.channel()).release_hold(request).await?.into_inner().released)
     }
 }

@@ -72,6 +72,9 @@ impl World {
         fs::create_dir(world.path("policies")).unwrap();
         for policy in fs::read_dir(POLICIES).unwrap() {
             let policy = policy.unwrap();
+            if policy.path().extension().is_none_or(|extension| extension != "cedar") {
+                continue;
+            }
             fs::copy(policy.path(), world.path("policies").join(policy.file_name())).unwrap();
         }
         world.write("taskpass.toml", &world.config_text(settings));

@@ -14,21 +14,29 @@ async fn the_demo_shows_what_is_promised() {
     assert_eq!(shown.code, 0, "{}{}", shown.stdout, shown.stderr);
     let (chapters, summary) = shown.stdout.split_once("from the end of the task").unwrap();
     let chapters: Vec<_> = chapters.split("\n-- ").skip(1).collect();
-    assert_eq!(chapters.len(), 4, "{}", shown.stdout);
-    for title in [
-        "the task completes",
-        "the task times out",
-        "the agent's process is killed",
-        "a policy file is edited on disk",
+    assert_eq!(chapters.len(), 8, "{}", shown.stdout);
+    let both = ["accepted   token 200, certificate 200", "refused    token ", "refused    certificate "];
+    for (title, promised) in [
+        ("the task completes", &both[..]),
+        ("the task times out", &both),
+        ("the agent's process is killed", &both),
+        (
+            "a refund that needs a person",
+            &["no vote    the agent", "approved   by noor@dev.test", "denied     ", "refused    token "],
+        ),
+        ("what was handed on ends from above", &["no wider   ", "refused    token ", "other half: 200"]),
+        ("a tool is called outside its scope", &["written    ", "denied     ", "refused    token "]),
+        ("a previewed policy is applied", &["would take 2 of ", "refused    both tokens ", "200, 200"]),
+        ("a policy file is edited on disk", &both),
     ] {
         let chapter = chapters.iter().find(|chapter| chapter.starts_with(title));
         let chapter = chapter.unwrap_or_else(|| panic!("`{title}` is missing: {}", shown.stdout));
-        for line in ["accepted   token 200, certificate 200", "refused    token ", "refused    certificate "]
-        {
+        for line in promised {
             assert!(chapter.contains(line), "{line:?} is missing: {chapter}");
         }
         let line = summary.lines().find(|line| line.starts_with(title)).unwrap();
-        assert_eq!(line.matches(" ms").count(), 2, "{line}");
+        let measured = promised.iter().filter(|line| line.starts_with("refused")).count();
+        assert_eq!(line.matches(" ms").count(), measured, "{line}");
     }
     assert!(!shown.stdout.contains("FAILED"), "{}", shown.stdout);
     assert!(summary.contains("chain intact"), "{summary}");

@@ -6,10 +6,11 @@ use taskpass_net::{Connection, Incoming, Peer};
 use taskpass_proto::{
     DESCRIPTORS,
     v1::{
-        agent_service_server::AgentServiceServer, audit_service_server::AuditServiceServer,
-        credential_service_server::CredentialServiceServer, lease_service_server::LeaseServiceServer,
-        policy_service_server::PolicyServiceServer, revocation_service_server::RevocationServiceServer,
-        task_service_server::TaskServiceServer,
+        agent_service_server::AgentServiceServer, approval_service_server::ApprovalServiceServer,
+        audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
+        lease_service_server::LeaseServiceServer, policy_service_server::PolicyServiceServer,
+        revocation_service_server::RevocationServiceServer, task_service_server::TaskServiceServer,
+        tool_service_server::ToolServiceServer,
     },
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,12 +62,14 @@ pub async fn routes(api: &Api, limits: &ApiLimits) -> Result<Routes, tonic_refle
     };
     let size = limits.message;
     let routes = Routes::new(AgentServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(ApprovalServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(CredentialServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(LeaseServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(PolicyServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(RevocationServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(TaskServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(ToolServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -47,7 +47,7 @@ pub(crate) fn code(kind: Kind) -> Code {
     match kind {
         Kind::Conflict => Code::AlreadyExists,
         Kind::Denied => Code::PermissionDenied,
-        Kind::Ended => Code::FailedPrecondition,
+        Kind::Ended | Kind::Pending => Code::FailedPrecondition,
         Kind::Exhausted => Code::ResourceExhausted,
         Kind::Internal => Code::Internal,
         Kind::Invalid => Code::InvalidArgument,

@@ -63,6 +63,12 @@ macro_rules! actions {
 }
 
 actions! {
+    /// A person approved or denied.
+    ApprovalDecide = "approval.decide", "902";
+    /// Nobody decided in time.
+    ApprovalExpire = "approval.expire", "903";
+    /// A request waits for people.
+    ApprovalRequest = "approval.request", "901";
     /// Evidence was not accepted.
     AttestRefuse = "attest.refuse", "601";
     /// The log continues after a crash or after an outage of its disk.
@@ -71,16 +77,26 @@ actions! {
     BrokerStart = "broker.start", "701";
     /// The broker stopped in good order.
     BrokerStop = "broker.stop", "702";
+    /// A tool call was allowed or denied.
+    CallAuthorize = "call.authorize", "211";
+    /// A tool call was made; how it ended.
+    CallReport = "call.report", "212";
     /// Deny records whose last credential has expired were forgotten.
     DenyForget = "deny.forget", "302";
+    /// What is out is no longer what would be allowed; what the rule made of it.
+    DriftDetect = "drift.detect", "403";
     /// An agent may ask again after a kill.
     HoldRelease = "hold.release", "301";
+    /// An agent, task and resource are held without a kill.
+    HoldSet = "hold.set", "303";
     /// A signing key began to sign.
     KeyActivate = "key.activate", "502";
     /// A signing key was shown to verifiers.
     KeyPublish = "key.publish", "501";
     /// A signing key will not sign again.
     KeyRetire = "key.retire", "503";
+    /// A lease was given an earlier end.
+    LeaseCut = "lease.cut", "205";
     /// A lease ended before its task.
     LeaseEnd = "lease.end", "203";
     /// A credential: the intent is the planned lease, the outcome what was signed and handed out.
@@ -93,6 +109,10 @@ actions! {
     PolicyLoad = "policy.load", "401";
     /// An invalid set of policies was kept out.
     PolicyRefuse = "policy.refuse", "402";
+    /// Who is registered changed, and what is known of resources.
+    RegistryLoad = "registry.load", "411";
+    /// An invalid registry was kept out.
+    RegistryRefuse = "registry.refuse", "412";
     /// A call was denied or invalid.
     RequestRefuse = "request.refuse", "602";
     /// Records past their retention were deleted from the store.

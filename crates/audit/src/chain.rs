@@ -209,7 +209,10 @@ mod tests {
             };
             let event = hostile(&text.repeat(100_000))
                 .scopes(&vec![scope.clone(); 10_000])
-                .actions(&vec![scope.action; 10_000]);
+                .actions(&vec![scope.action; 10_000])
+                .attested(vec![text.repeat(1_000); 100])
+                .obligations(vec![text.repeat(1_000); 100])
+                .sensitivity(&text.repeat(100_000));
             let line = line(&mut Chain::new(), &event, 0);
             assert!(line.len() < MAX_ENTRY_BYTES, "{} bytes", line.len());
             let entry: Entry = serde_json::from_slice(&line).unwrap();

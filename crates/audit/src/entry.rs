@@ -52,6 +52,21 @@ pub struct Entry {
     /// The agent that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// The approval that it is about, or that it used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    /// SHA-256 of a tool call's salted arguments, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    /// The selectors that attestation proved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attested: Vec<String>,
+    /// The tool call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// What a call outside the declared scopes led to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consequence: Option<String>,
     /// How many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -70,6 +85,9 @@ pub struct Entry {
     /// Who or what the task is done for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initiator: Option<String>,
+    /// What the decision was asked, see [`crate::Inputs`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
     /// The token's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -91,6 +109,9 @@ pub struct Entry {
     /// Why it was refused, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the permission is tied to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<String>,
     /// Who answers for the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -118,18 +139,33 @@ pub struct Entry {
     /// Where the credential is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    /// The rule that says what a drift leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// What was asked for or declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+    /// How sensitive the task is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<String>,
     /// The certificate's serial number, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// `true`: the rule only watches, nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<String>,
     /// The task that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
     /// The class of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_kind: Option<String>,
+    /// Who would hold the child task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The tool that is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// The members that were too long and are cut.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<String>,

@@ -2,22 +2,24 @@
 //! secret could fall.
 
 use crate::{
-    Action, Phase,
+    Action, Inputs, Phase,
     canonical::{MAX_TEXT, Object},
     hash::push_hex,
 };
 use std::fmt;
 use taskpass_types::{
-    ActionName, AgentId, CredentialKind, DecisionId, EndReason, Epoch, Initiator, KeyGeneration, LeaseId,
-    Owner, PolicyRevision, Reason, Refusal, RequestId, ResourceName, Scope, TaskId, TaskKind, TenantId,
-    Timestamp, Ttl,
+    ActionName, AgentId, ApprovalId, CallId, Consequence, CredentialKind, DecisionId, DriftRuleId, EndReason,
+    Epoch, Initiator, KeyGeneration, LeaseId, Owner, PolicyRevision, Reason, RequestId, ResourceName, Scope,
+    TaskId, TaskKind, TenantId, Timestamp, ToolName, Ttl, UserName,
 };
 
 /// Longest written form of a list, in bytes. With these the largest event is within [`crate::MAX_ENTRY_BYTES`].
 /// Every text takes more than one, so no more texts than this need be kept.
-const LIST: usize = 4 * 1024;
+pub(crate) const LIST: usize = 4 * 1024;
 /// Longest written form of the list of scopes, in bytes.
-const SCOPES: usize = 10 * 1024;
+pub(crate) const SCOPES: usize = 10 * 1024;
+/// Longest written form of the lists that are short by their nature, in bytes.
+const SHORT_LIST: usize = 2 * 1024;
 
 /// Who did it. Text form `kind/name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Actor {
     Orchestrator(String),
     /// A caller that is not registered; what could be learned of it.
     Peer(String),
+    /// A person that approves.
+    User(UserName),
 }
 
 impl fmt::Display for Actor {
@@ -42,6 +46,7 @@ impl fmt::Display for Actor {
             Self::Operator(name) => write!(f, "operator/{name}"),
             Self::Orchestrator(name) => write!(f, "orchestrator/{name}"),
             Self::Peer(description) => write!(f, "peer/{description}"),
+            Self::User(name) => write!(f, "user/{name}"),
         }
     }
 }
@@ -58,39 +63,55 @@ impl fmt::Display for Actor {
 /// assert_eq!(event.code(), "TP103S");
 /// ```
 #[derive(Clone, Debug)]
-pub struct Event {
-    tenant: TenantId,
-    phase: Phase,
-    action: Action,
-    actor: Actor,
-    actions: Vec<ActionName>,
-    agent: Option<AgentId>,
-    count: Option<u64>,
-    decision: Option<DecisionId>,
-    epoch: Option<Epoch>,
-    evidence: Option<[u8; 32]>,
-    expires_at: Option<Timestamp>,
-    initiator: Option<Initiator>,
-    jti: Option<String>,
-    key: Option<String>,
-    key_generation: Option<KeyGeneration>,
-    kind: Option<CredentialKind>,
-    labels: Vec<String>,
-    lease: Option<LeaseId>,
-    owner: Option<Owner>,
-    parent: Option<TaskId>,
-    policies: Vec<String>,
-    policy_revision: Option<PolicyRevision>,
-    purpose: Option<String>,
-    reason: Option<EndReason>,
-    refusal: Option<(Reason, String)>,
-    request_id: Option<RequestId>,
-    resource: Option<ResourceName>,
-    scopes: Vec<Scope>,
-    serial: Option<[u8; 20]>,
-    task: Option<TaskId>,
-    task_kind: Option<TaskKind>,
-    ttl: Option<Ttl>,
+pub struct Event(pub(crate) Box<Details>);
+
+/// What an event says. In a box, so that adding a detail does not move all the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Details {
+    pub(crate) tenant: TenantId,
+    pub(crate) phase: Phase,
+    pub(crate) action: Action,
+    pub(crate) actor: Actor,
+    pub(crate) actions: Vec<ActionName>,
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) approval: Option<ApprovalId>,
+    pub(crate) arguments: Option<[u8; 32]>,
+    pub(crate) attested: Vec<String>,
+    pub(crate) call: Option<CallId>,
+    pub(crate) consequence: Option<Consequence>,
+    pub(crate) count: Option<u64>,
+    pub(crate) decision: Option<DecisionId>,
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) evidence: Option<[u8; 32]>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) initiator: Option<Initiator>,
+    pub(crate) inputs: Option<Inputs>,
+    pub(crate) jti: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) key_generation: Option<KeyGeneration>,
+    pub(crate) kind: Option<CredentialKind>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) lease: Option<LeaseId>,
+    pub(crate) obligations: Vec<String>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) policies: Vec<String>,
+    pub(crate) policy_revision: Option<PolicyRevision>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) reason: Option<EndReason>,
+    pub(crate) refusal: Option<(Reason, String)>,
+    pub(crate) request_id: Option<RequestId>,
+    pub(crate) resource: Option<ResourceName>,
+    pub(crate) rule: Option<DriftRuleId>,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) sensitivity: Option<String>,
+    pub(crate) serial: Option<[u8; 20]>,
+    pub(crate) shadow: bool,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) task_kind: Option<TaskKind>,
+    pub(crate) to: Option<AgentId>,
+    pub(crate) tool: Option<ToolName>,
+    pub(crate) ttl: Option<Ttl>,
 }
 
 impl Event {
@@ -105,25 +126,32 @@ impl Event {
     }
 
     fn new(tenant: &TenantId, phase: Phase, action: Action, actor: Actor) -> Self {
-        Self {
+        Self(Box::new(Details {
             tenant: tenant.clone(),
             phase,
             action,
             actor,
             actions: Vec::new(),
             agent: None,
+            approval: None,
+            arguments: None,
+            attested: Vec::new(),
+            call: None,
+            consequence: None,
             count: None,
             decision: None,
             epoch: None,
             evidence: None,
             expires_at: None,
             initiator: None,
+            inputs: None,
             jti: None,
             key: None,
             key_generation: None,
             kind: None,
             labels: Vec::new(),
             lease: None,
+            obligations: Vec::new(),
             owner: None,
             parent: None,
             policies: Vec::new(),
@@ -133,74 +161,91 @@ impl Event {
             refusal: None,
             request_id: None,
             resource: None,
+            rule: None,
             scopes: Vec::new(),
+            sensitivity: None,
             serial: None,
+            shadow: false,
             task: None,
             task_kind: None,
+            to: None,
+            tool: None,
             ttl: None,
-        }
+        }))
     }
 
     /// The stable code: the action, and whether this is an intent, a success or a failure.
     pub fn code(&self) -> &'static str {
-        match (self.phase, &self.refusal) {
-            (Phase::Intent, _) => self.action.intent_code(),
-            (Phase::Outcome, None) => self.action.success_code(),
-            (Phase::Outcome, Some(_)) => self.action.failure_code(),
+        match (self.0.phase, &self.0.refusal) {
+            (Phase::Intent, _) => self.0.action.intent_code(),
+            (Phase::Outcome, None) => self.0.action.success_code(),
+            (Phase::Outcome, Some(_)) => self.0.action.failure_code(),
         }
     }
 
     /// What was done.
     pub fn action(&self) -> Action {
-        self.action
+        self.0.action
     }
 
     /// Before or after.
     pub fn phase(&self) -> Phase {
-        self.phase
+        self.0.phase
     }
 
     /// The canonical entry but for what only its place in the log decides.
     pub(crate) fn encode(&self) -> Body {
         let mut o = Object::new();
-        o.text("action", self.action.as_str());
-        o.list("actions", self.actions.iter().map(ActionName::as_str), LIST);
-        o.text("actor", &self.actor.to_string());
-        shown(&mut o, "agent", self.agent.as_ref());
+        o.text("action", self.0.action.as_str());
+        o.list("actions", self.0.actions.iter().map(ActionName::as_str), LIST);
+        o.text("actor", &self.0.actor.to_string());
+        shown(&mut o, "agent", self.0.agent.as_ref());
+        shown(&mut o, "approval", self.0.approval);
+        hex(&mut o, "arguments", self.0.arguments.as_ref().map(<[u8; 32]>::as_slice));
+        o.list("attested", &self.0.attested, SHORT_LIST);
+        shown(&mut o, "call", self.0.call);
         o.text("code", self.code());
-        integer(&mut o, "count", self.count);
-        shown(&mut o, "decision", self.decision);
-        integer(&mut o, "epoch", self.epoch.map(|epoch| epoch.0));
-        hex(&mut o, "evidence", self.evidence.as_ref().map(<[u8; 32]>::as_slice));
-        shown(&mut o, "expires_at", self.expires_at);
-        shown(&mut o, "initiator", self.initiator.as_ref());
-        shown(&mut o, "jti", self.jti.as_ref());
-        shown(&mut o, "key", self.key.as_ref());
-        integer(&mut o, "key_generation", self.key_generation.map(|generation| u64::from(generation.0)));
-        shown(&mut o, "kind", self.kind);
-        o.list("labels", &self.labels, LIST);
-        shown(&mut o, "lease", self.lease);
-        shown(&mut o, "message", self.refusal.as_ref().map(|(_, message)| message));
-        shown(&mut o, "owner", self.owner.as_ref());
-        shown(&mut o, "parent", self.parent);
-        o.text("phase", self.phase.as_str());
-        o.list("policies", &self.policies, LIST);
-        shown(&mut o, "policy_revision", self.policy_revision.as_ref());
+        shown(&mut o, "consequence", self.0.consequence);
+        integer(&mut o, "count", self.0.count);
+        shown(&mut o, "decision", self.0.decision);
+        integer(&mut o, "epoch", self.0.epoch.map(|epoch| epoch.0));
+        hex(&mut o, "evidence", self.0.evidence.as_ref().map(<[u8; 32]>::as_slice));
+        shown(&mut o, "expires_at", self.0.expires_at);
+        shown(&mut o, "initiator", self.0.initiator.as_ref());
+        shown(&mut o, "inputs", self.0.inputs);
+        shown(&mut o, "jti", self.0.jti.as_ref());
+        shown(&mut o, "key", self.0.key.as_ref());
+        integer(&mut o, "key_generation", self.0.key_generation.map(|generation| u64::from(generation.0)));
+        shown(&mut o, "kind", self.0.kind);
+        o.list("labels", &self.0.labels, LIST);
+        shown(&mut o, "lease", self.0.lease);
+        shown(&mut o, "message", self.0.refusal.as_ref().map(|(_, message)| message));
+        o.list("obligations", &self.0.obligations, SHORT_LIST);
+        shown(&mut o, "owner", self.0.owner.as_ref());
+        shown(&mut o, "parent", self.0.parent);
+        o.text("phase", self.0.phase.as_str());
+        o.list("policies", &self.0.policies, LIST);
+        shown(&mut o, "policy_revision", self.0.policy_revision.as_ref());
         let prev = o.gap("prev");
-        shown(&mut o, "purpose", self.purpose.as_ref());
-        shown(&mut o, "reason", self.reason);
-        shown(&mut o, "refusal", self.refusal.as_ref().map(|(reason, _)| reason));
-        shown(&mut o, "request_id", self.request_id.as_ref());
-        shown(&mut o, "resource", self.resource.as_ref());
-        o.list("scopes", self.scopes.iter().map(Scope::to_string), SCOPES);
+        shown(&mut o, "purpose", self.0.purpose.as_ref());
+        shown(&mut o, "reason", self.0.reason);
+        shown(&mut o, "refusal", self.0.refusal.as_ref().map(|(reason, _)| reason));
+        shown(&mut o, "request_id", self.0.request_id.as_ref());
+        shown(&mut o, "resource", self.0.resource.as_ref());
+        shown(&mut o, "rule", self.0.rule.as_ref());
+        o.list("scopes", self.0.scopes.iter().map(Scope::to_string), SCOPES);
+        shown(&mut o, "sensitivity", self.0.sensitivity.as_ref());
         let seq = o.gap("seq");
-        hex(&mut o, "serial", self.serial.as_ref().map(<[u8; 20]>::as_slice));
-        shown(&mut o, "task", self.task);
-        shown(&mut o, "task_kind", self.task_kind.as_ref());
-        o.text("tenant", self.tenant.as_str());
+        hex(&mut o, "serial", self.0.serial.as_ref().map(<[u8; 20]>::as_slice));
+        shown(&mut o, "shadow", self.0.shadow.then_some(true));
+        shown(&mut o, "task", self.0.task);
+        shown(&mut o, "task_kind", self.0.task_kind.as_ref());
+        o.text("tenant", self.0.tenant.as_str());
         let time = o.gap("time");
+        shown(&mut o, "to", self.0.to.as_ref());
+        shown(&mut o, "tool", self.0.tool.as_ref());
         o.mark_truncated();
-        integer(&mut o, "ttl_secs", self.ttl.map(|ttl| u64::from(ttl.as_secs())));
+        integer(&mut o, "ttl_secs", self.0.ttl.map(|ttl| u64::from(ttl.as_secs())));
         Body { bytes: o.finish(), prev, seq, time }
     }
 }
@@ -235,206 +280,9 @@ fn hex(o: &mut Object, name: &'static str, value: Option<&[u8]>) {
 }
 
 /// Keeps at most what could be written, so that a queued event is bounded too.
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
     text.chars().take(MAX_TEXT + 1).collect()
-}
-
-/// Details.
-impl Event {
-    /// What may be done at the resource.
-    #[must_use]
-    pub fn actions(mut self, actions: &[ActionName]) -> Self {
-        self.actions = actions.to_vec();
-        self
-    }
-
-    /// The agent that it is about, who need not be the actor.
-    #[must_use]
-    pub fn agent(mut self, agent: &AgentId) -> Self {
-        self.agent = Some(agent.clone());
-        self
-    }
-
-    /// How many things were done at once.
-    #[must_use]
-    pub fn count(mut self, count: u64) -> Self {
-        self.count = Some(count);
-        self
-    }
-
-    /// The decision behind it.
-    #[must_use]
-    pub fn decision(mut self, decision: DecisionId) -> Self {
-        self.decision = Some(decision);
-        self
-    }
-
-    /// The deny record that it wrote, or under which it ended.
-    #[must_use]
-    pub fn epoch(mut self, epoch: Epoch) -> Self {
-        self.epoch = Some(epoch);
-        self
-    }
-
-    /// SHA-256 of the evidence that the caller presented.
-    #[must_use]
-    pub fn evidence(mut self, digest: [u8; 32]) -> Self {
-        self.evidence = Some(digest);
-        self
-    }
-
-    /// When the credential or the task ends by itself.
-    #[must_use]
-    pub fn expires_at(mut self, at: Timestamp) -> Self {
-        self.expires_at = Some(at);
-        self
-    }
-
-    /// Who or what the task is done for.
-    #[must_use]
-    pub fn initiator(mut self, initiator: &Initiator) -> Self {
-        self.initiator = Some(initiator.clone());
-        self
-    }
-
-    /// The token's id, never the token.
-    #[must_use]
-    pub fn jti(mut self, jti: &str) -> Self {
-        self.jti = Some(bounded(jti));
-        self
-    }
-
-    /// The public id (`kid`) of a signing key.
-    #[must_use]
-    pub fn key(mut self, kid: &str) -> Self {
-        self.key = Some(bounded(kid));
-        self
-    }
-
-    /// The generation of a signing key.
-    #[must_use]
-    pub fn key_generation(mut self, generation: KeyGeneration) -> Self {
-        self.key_generation = Some(generation);
-        self
-    }
-
-    /// The kind of the credential.
-    #[must_use]
-    pub fn kind(mut self, kind: CredentialKind) -> Self {
-        self.kind = Some(kind);
-        self
-    }
-
-    /// The labels of the task or agent; written as `name=value`.
-    #[must_use]
-    pub fn labels<K: AsRef<str>, V: AsRef<str>>(mut self, labels: impl IntoIterator<Item = (K, V)>) -> Self {
-        let text = |(name, value): (K, V)| bounded(&format!("{}={}", name.as_ref(), value.as_ref()));
-        self.labels = labels.into_iter().take(LIST).map(text).collect();
-        self
-    }
-
-    /// The lease that it is about.
-    #[must_use]
-    pub fn lease(mut self, lease: LeaseId) -> Self {
-        self.lease = Some(lease);
-        self
-    }
-
-    /// Who answers for the agent.
-    #[must_use]
-    pub fn owner(mut self, owner: &Owner) -> Self {
-        self.owner = Some(owner.clone());
-        self
-    }
-
-    /// The task above the task.
-    #[must_use]
-    pub fn parent(mut self, parent: TaskId) -> Self {
-        self.parent = Some(parent);
-        self
-    }
-
-    /// The names of the policies that determined the decision.
-    #[must_use]
-    pub fn policies<P: AsRef<str>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
-        self.policies = names.into_iter().take(LIST).map(|name| bounded(name.as_ref())).collect();
-        self
-    }
-
-    /// The policies that were in force.
-    #[must_use]
-    pub fn policy_revision(mut self, revision: &PolicyRevision) -> Self {
-        self.policy_revision = Some(revision.clone());
-        self
-    }
-
-    /// The declared purpose, or an operator's reason, in words: data for people, never for a decision.
-    #[must_use]
-    pub fn purpose(mut self, purpose: &str) -> Self {
-        self.purpose = Some(bounded(purpose));
-        self
-    }
-
-    /// Why the task or lease ended.
-    #[must_use]
-    pub fn reason(mut self, reason: EndReason) -> Self {
-        self.reason = Some(reason);
-        self
-    }
-
-    /// Why it was refused or failed: the code and the message, not the internal context.
-    #[must_use]
-    pub fn refusal(mut self, refusal: &Refusal) -> Self {
-        self.refusal = Some((refusal.reason(), bounded(refusal.message())));
-        self
-    }
-
-    /// The caller's idempotency key.
-    #[must_use]
-    pub fn request_id(mut self, id: &RequestId) -> Self {
-        self.request_id = Some(id.clone());
-        self
-    }
-
-    /// Where the credential is for.
-    #[must_use]
-    pub fn resource(mut self, resource: &ResourceName) -> Self {
-        self.resource = Some(resource.clone());
-        self
-    }
-
-    /// What was asked for or declared.
-    #[must_use]
-    pub fn scopes<'a>(mut self, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
-        self.scopes = scopes.into_iter().take(SCOPES).cloned().collect();
-        self
-    }
-
-    /// The certificate's serial number.
-    #[must_use]
-    pub fn serial(mut self, serial: &[u8; 20]) -> Self {
-        self.serial = Some(*serial);
-        self
-    }
-
-    /// The task that it is about.
-    #[must_use]
-    pub fn task(mut self, task: TaskId) -> Self {
-        self.task = Some(task);
-        self
-    }
-
-    /// The class of the task.
-    #[must_use]
-    pub fn task_kind(mut self, kind: &TaskKind) -> Self {
-        self.task_kind = Some(kind.clone());
-        self
-    }
-
-    /// For how long it was asked or granted.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Ttl) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
 }

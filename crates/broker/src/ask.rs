@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use taskpass_issue::Form;
 use taskpass_lease::Request;
 use taskpass_types::{
-    ActionName, AgentId, Initiator, LeaseId, RequestId, ResourceName, Scope, TaskId, TaskKind, Ttl,
+    ActionName, AgentId, ApprovalId, Confirmation, Initiator, LeaseId, RequestId, ResourceName, Scope,
+    TaskId, TaskKind, Ttl,
 };
 
 /// Declare a task.
@@ -31,6 +32,10 @@ pub struct StartAsk {
     pub agent: Option<AgentId>,
     /// The task above it, for a delegation.
     pub parent: Option<TaskId>,
+    /// How sensitive it is.
+    pub sensitivity: Option<String>,
+    /// The approval that a delegation rests on, if the caller names it.
+    pub approval: Option<ApprovalId>,
 }
 
 /// Exchange identity and task for a credential.
@@ -48,6 +53,8 @@ pub struct IssueAsk {
     pub ttl: Option<Ttl>,
     /// What to issue.
     pub form: Form,
+    /// The approval that it rests on, if the caller names it.
+    pub approval: Option<ApprovalId>,
 }
 
 /// Renew a lease.
@@ -73,11 +80,31 @@ impl StartAsk {
         digest.field(self.initiator.as_ref().map_or("", Initiator::as_str));
         digest.field(self.agent.as_ref().map_or("", AgentId::as_str));
         digest.field(&self.parent.map(|id| id.to_string()).unwrap_or_default());
+        digest.field(self.sensitivity.as_deref().unwrap_or(""));
         digest.finish(self.request.clone())
     }
 }
 
+impl StartAsk {
+    /// What an approval of this delegation by `agent` is bound to: all of it but the name of the attempt.
+    pub(crate) fn consent_digest(&self, agent: &AgentId) -> [u8; 32] {
+        let mut digest = Digest::new("delegate");
+        digest.field(agent.as_str()).bytes(&self.request().digest);
+        digest.finish_bytes()
+    }
+}
+
 impl IssueAsk {
+    /// What an approval of this exchange by `agent` is bound to: all of it but the name of the attempt. A certificate
+    /// request counts by its key, since its signature differs every time.
+    pub(crate) fn consent_digest(&self, agent: &AgentId, ttl: Ttl, bound: Option<&Confirmation>) -> [u8; 32] {
+        let mut digest = Digest::new("issue");
+        digest.field(agent.as_str()).field(&self.task.to_string()).field(self.resource.as_str());
+        digest.list(self.actions.iter().map(ToString::to_string));
+        digest.number(Some(ttl.as_secs())).field(self.form.kind().as_str());
+        digest.field(&bound.map(|bound| format!("{bound:?}")).unwrap_or_default());
+        digest.finish_bytes()
+    }
     pub(crate) fn request(&self) -> Request {
         let mut digest = Digest::new("issue");
         digest.field(&self.task.to_string()).field(self.resource.as_str());
@@ -92,22 +119,22 @@ impl IssueAsk {
 }
 
 /// SHA-256 over length-prefixed fields, so that no two requests have one digest.
-struct Digest(Context);
+pub(crate) struct Digest(Context);
 
 impl Digest {
-    fn new(what: &str) -> Self {
+    pub(crate) fn new(what: &str) -> Self {
         let mut digest = Self(Context::new(&SHA256));
         digest.field(what);
         digest
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.0.update(bytes);
         self
     }
 
-    fn field(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn field(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
@@ -126,11 +153,15 @@ impl Digest {
 
     /// Without a key of its own, a request gets one that nobody will repeat.
     fn finish(self, id: Option<RequestId>) -> Request {
+        Request { id: id.unwrap_or_else(fresh_request_id), digest: self.finish_bytes() }
+    }
+
+    pub(crate) fn finish_bytes(self) -> [u8; 32] {
         let mut digest = [0; 32];
         for (to, from) in digest.iter_mut().zip(self.0.finish().as_ref()) {
             *to = *from;
         }
-        Request { id: id.unwrap_or_else(fresh_request_id), digest }
+        digest
     }
 }
 
@@ -156,6 +187,8 @@ mod tests {
             initiator: None,
             agent: None,
             parent: None,
+            sensitivity: None,
+            approval: None,
         }
     }
 

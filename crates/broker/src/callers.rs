@@ -5,7 +5,7 @@ use std::sync::Arc;
 use taskpass_attest::Identity;
 use taskpass_audit::Actor;
 use taskpass_policy::AgentFacts;
-use taskpass_types::{AgentId, Owner, Reason, Refusal, TenantId};
+use taskpass_types::{AgentId, Owner, Reason, Refusal, TenantId, UserName};
 
 /// What a caller may be besides an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ impl Role {
     }
 }
 
-/// An attested identity and what it is registered as. Never empty: it is an agent, or has a role, or both.
+/// An attested identity and what it is registered as. Never empty: it is an agent, or a person, or has a role.
 #[derive(Debug)]
 pub struct Caller {
     /// The evidence, verified.
@@ -38,6 +38,8 @@ pub struct Caller {
     pub tenant: TenantId,
     /// The agent.
     pub(crate) agent: Option<AgentCaller>,
+    /// The person.
+    pub(crate) user: Option<UserName>,
     /// The roles, with the name that each is registered under.
     pub(crate) roles: Vec<(Role, String)>,
 }
@@ -46,6 +48,8 @@ pub struct Caller {
 #[derive(Debug)]
 pub(crate) struct AgentCaller {
     pub(crate) registration: Arc<Registration>,
+    /// What its evidence proved.
+    pub(crate) attested: Vec<String>,
     /// `None` without an owner.
     pub(crate) facts: Option<AgentFacts>,
 }
@@ -59,6 +63,16 @@ impl Caller {
     /// Who answers for the agent, if it is one and someone does.
     pub fn owner(&self) -> Option<&Owner> {
         self.agent.as_ref().and_then(|agent| agent.registration.owner.as_ref())
+    }
+
+    /// The person's name, if it is one.
+    pub fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    /// What the agent's evidence proved, for the record of what was decided.
+    pub(crate) fn attested(&self) -> Vec<String> {
+        self.agent.as_ref().map(|agent| agent.attested.clone()).unwrap_or_default()
     }
 
     /// The roles besides that of an agent.
@@ -107,7 +121,10 @@ impl Caller {
             (Some(agent), Some(_)) if holder == Some(agent) => Actor::Agent(agent.clone()),
             (_, Some((Role::Operator, name))) => Actor::Operator(name.clone()),
             (_, Some((Role::Orchestrator, name))) => Actor::Orchestrator(name.clone()),
-            _ => Actor::Peer(self.identity.description.clone()),
+            _ => match &self.user {
+                Some(user) => Actor::User(user.clone()),
+                None => Actor::Peer(self.identity.description.clone()),
+            },
         }
     }
 }

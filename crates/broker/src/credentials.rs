@@ -2,9 +2,10 @@
 
 use crate::{
     Broker, Caller, DECIDE_ATTEMPTS, IssueAsk, RenewAsk,
+    approvals::Wanted,
     ask::fresh_request_id,
+    decide::{Decided, Failure, Question, obligations, task_facts},
     leases::lease_ended_before,
-    policy::{Decided, Question},
     tasks::{not_found, unexpected},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -31,13 +32,15 @@ impl Broker {
     /// Whatever any step refuses; nothing was handed out then.
     pub async fn issue(&self, caller: Arc<Caller>, ask: IssueAsk) -> Result<Issued, Refusal> {
         let issued = self.issue_unaudited(&caller, &ask).await;
-        issued.inspect_err(|refusal| {
-            self.refused(&caller, refusal, |event| {
-                event
-                    .task(ask.task)
-                    .resource(&ask.resource)
-                    .actions(&ask.actions.iter().cloned().collect::<Vec<_>>())
+        issued.map_err(|failure| {
+            self.refused(&caller, &failure.refusal, |event| {
+                let actions: Vec<_> = ask.actions.iter().cloned().collect();
+                let event =
+                    event.task(ask.task).resource(&ask.resource).actions(&actions).kind(ask.form.kind());
+                let event = ask.ttl.into_iter().fold(event, Event::ttl);
+                failure.describe(event).attested(caller.attested())
             });
+            failure.refusal
         })
     }
 
@@ -47,10 +50,15 @@ impl Broker {
     /// As [`Broker::issue`]; `LEASE_ENDED` for what has ended, which never comes back.
     pub async fn renew(&self, caller: Arc<Caller>, ask: RenewAsk) -> Result<Issued, Refusal> {
         let renewed = self.renew_unaudited(&caller, &ask).await;
-        renewed.inspect_err(|refusal| self.refused(&caller, refusal, |event| event.lease(ask.lease)))
+        renewed.map_err(|failure| {
+            self.refused(&caller, &failure.refusal, |event| {
+                failure.describe(event.lease(ask.lease)).attested(caller.attested())
+            });
+            failure.refusal
+        })
     }
 
-    async fn issue_unaudited(&self, caller: &Caller, ask: &IssueAsk) -> Result<Issued, Refusal> {
+    async fn issue_unaudited(&self, caller: &Caller, ask: &IssueAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
         let issuer = self.issuer(ask.form.kind())?;
         let material = issuer.accept(ask.form.clone())?;
@@ -58,21 +66,38 @@ impl Broker {
         // What was not declared is not worth a decision.
         task.covers(&ask.resource, &ask.actions)?;
         let confirmation = confirmation(caller, &material, &ask.form);
+        let (now, under) = (self.now(), task_facts(&task, &self.registry()));
         let question = Question {
             agent: facts,
             verb: Verb::Issue,
-            task: &task,
+            task: &under,
+            counters: self.counters(&task).await?,
             resource: &ask.resource,
             actions: &ask.actions,
             kind: issuer.kind(),
             revocability: issuer.revocability(),
             ttl: ask.ttl.unwrap_or_else(|| self.default_ttl(issuer.kind())),
             bound: confirmation.is_some(),
-            attestation_age: self.now().since(caller.identity.verified_at),
+            attestation_age: now.since(caller.identity.verified_at),
+            tool: None,
+            delegate_to: None,
+            now,
+        };
+        let wanted = Wanted {
+            agent,
+            task: &task,
+            verb: Verb::Issue.as_str(),
+            resource: &ask.resource,
+            actions: ask.actions.clone(),
+            ttl: Some(question.ttl),
+            to: None,
+            tool: None,
+            digest: ask.consent_digest(agent, question.ttl, confirmation.as_ref()),
+            named: ask.approval,
         };
         let subject = self.subject(agent, ask.task)?;
         let request = ask.request();
-        let plan = |decided: Decided| {
+        let plan = |decided: &Decided| {
             Change::PlanLease(Box::new(PlanLease {
                 tenant: caller.tenant.clone(),
                 id: LeaseId::new(),
@@ -85,20 +110,30 @@ impl Broker {
                 revocability: issuer.revocability(),
                 confirmation: confirmation.clone(),
                 ttl: question.ttl,
-                policy_max_ttl: decided.max_ttl,
+                obligations: decided.obligations.clone(),
+                attested: caller.attested(),
+                attestation_age_secs: decided.inputs.attestation_age_secs,
+                counters: decided.inputs.counters,
+                approval: wanted.rests_on(decided),
                 evidence_expires_at: caller.identity.expires_at,
                 decision: decided.id,
-                policies: decided.policies,
-                fence: Fence { policy_revision: decided.revision },
+                policies: decided.policies.clone(),
+                fence: Fence { policy_revision: decided.revision.clone() },
                 key_generation: issuer.key_generation(),
                 request: request.clone(),
             }))
         };
-        let prepared = self.plan(&question, plan).await?;
-        self.sign(caller, Action::LeaseIssue, &*issuer, prepared, &material).await
+        let (prepared, decided) = match self.plan(&question, plan).await {
+            Err(Failure { refusal, decided: Some(decided) }) => {
+                let refusal = self.ask_people(caller, refusal, &wanted, &decided).await;
+                return Err(Failure { refusal, decided: Some(decided) });
+            }
+            planned => planned?,
+        };
+        Ok(self.sign(caller, Action::LeaseIssue, &*issuer, prepared, &material, &decided).await?)
     }
 
-    async fn renew_unaudited(&self, caller: &Caller, ask: &RenewAsk) -> Result<Issued, Refusal> {
+    async fn renew_unaudited(&self, caller: &Caller, ask: &RenewAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
         let lease = self.own_lease(caller, agent, ask.lease).await?;
         let issuer = self.issuer(lease.kind)?;
@@ -106,56 +141,63 @@ impl Broker {
         let task = self.own_task(caller, agent, lease.task().ok_or_else(not_found)?).await?;
         let confirmation = confirmation(caller, &material, &ask.form);
         let actions: BTreeSet<_> = lease.actions.iter().cloned().collect();
+        let (now, under) = (self.now(), task_facts(&task, &self.registry()));
         let question = Question {
             agent: facts,
             verb: Verb::Renew,
-            task: &task,
+            task: &under,
+            counters: self.counters(&task).await?,
             resource: &lease.resource,
             actions: &actions,
             kind: lease.kind,
             revocability: lease.revocability,
             ttl: ask.ttl.unwrap_or(lease.requested_ttl),
             bound: confirmation.is_some(),
-            attestation_age: self.now().since(caller.identity.verified_at),
+            attestation_age: now.since(caller.identity.verified_at),
+            tool: None,
+            delegate_to: None,
+            now,
         };
         let request = ask.request.clone().unwrap_or_else(fresh_request_id);
-        let renew = |decided: Decided| {
+        let renew = |decided: &Decided| {
             Change::RenewLease(Box::new(RenewLease {
                 tenant: caller.tenant.clone(),
                 lease: ask.lease,
                 agent: agent.clone(),
                 confirmation: confirmation.clone(),
                 ttl: question.ttl,
-                policy_max_ttl: decided.max_ttl,
+                obligations: decided.obligations.clone(),
+                attested: caller.attested(),
+                attestation_age_secs: decided.inputs.attestation_age_secs,
+                counters: decided.inputs.counters,
                 evidence_expires_at: caller.identity.expires_at,
                 decision: decided.id,
-                policies: decided.policies,
-                fence: Fence { policy_revision: decided.revision },
+                policies: decided.policies.clone(),
+                fence: Fence { policy_revision: decided.revision.clone() },
                 key_generation: issuer.key_generation(),
                 request: request.clone(),
             }))
         };
-        let prepared = self.plan(&question, renew).await?;
-        self.sign(caller, Action::LeaseRenew, &*issuer, prepared, &material).await
+        let (prepared, decided) = self.plan(&question, renew).await?;
+        Ok(self.sign(caller, Action::LeaseRenew, &*issuer, prepared, &material, &decided).await?)
     }
 
     /// Decides and writes the durable intent; anew when the policies changed in between.
     async fn plan(
         &self,
         question: &Question<'_>,
-        change: impl Fn(Decided) -> Change,
-    ) -> Result<Prepared, Refusal> {
+        change: impl Fn(&Decided) -> Change,
+    ) -> Result<(Prepared, Decided), Failure> {
         let mut attempt = 1;
         loop {
-            let decided = self.decide(question)?;
-            let revision = decided.revision.clone();
-            match self.parts().store.apply(change(decided), self.now()).await {
-                Ok(committed) => return prepared(committed),
+            let decided = question.decide(&self.policies(), &self.registry()).allowed()?;
+            match self.parts().store.apply(change(&decided), self.now()).await {
+                Ok(committed) => return Ok((prepared(committed)?, decided)),
                 Err(refusal) if refusal.reason() == Reason::PolicyChanged && attempt < DECIDE_ATTEMPTS => {
                     attempt += 1;
-                    self.policies_changed_from(&revision).await;
+                    self.policies_changed_from(&decided.revision).await;
                 }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => return Err(Failure { refusal, decided: Some(Box::new(decided)) }),
             }
         }
     }
@@ -168,11 +210,12 @@ impl Broker {
         issuer: &dyn Issuer,
         prepared: Prepared,
         material: &Material,
+        decided: &Decided,
     ) -> Result<Issued, Refusal> {
         let lease = prepared.lease().clone();
         let fresh = action == Action::LeaseIssue && !prepared.replayed();
         let actor = || caller.actor(lease.agent());
-        let intent = describe(Event::intent(&caller.tenant, action, actor()), &lease, caller);
+        let intent = describe(Event::intent(&caller.tenant, action, actor()), &lease, caller, decided);
         let outcome = Event::outcome(&caller.tenant, action, actor()).lease(lease.id).jti(&lease.jti());
         let credential = match self.parts().audit.record(intent).await {
             Ok(_) => match self.signed(issuer, prepared, material, &lease).await {
@@ -275,8 +318,11 @@ fn prepared(committed: Committed) -> Result<Prepared, Refusal> {
     committed.into_prepared().map_err(|other| unexpected(other.outcome()))
 }
 
-fn describe(event: Event, lease: &Lease, caller: &Caller) -> Event {
+fn describe(event: Event, lease: &Lease, caller: &Caller, decided: &Decided) -> Event {
     let mut event = event
+        .attested(&lease.attested)
+        .inputs(decided.inputs)
+        .obligations(obligations(&decided.obligations))
         .lease(lease.id)
         .jti(&lease.jti())
         .kind(lease.kind)
@@ -295,6 +341,7 @@ fn describe(event: Event, lease: &Lease, caller: &Caller) -> Event {
     if let Some(agent) = lease.agent() {
         event = event.agent(agent);
     }
+    event = lease.approval.into_iter().fold(event, Event::approval);
     match lease.task() {
         Some(task) => event.task(task),
         None => event,

@@ -8,7 +8,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use taskpass_audit::{Action, Event};
 use taskpass_lease::{End, EndLease, Event as Change, HoldKey, Lease, LeaseState, Outcome, ReleaseHold};
 use taskpass_store::{LeaseQuery, Page};
-use taskpass_types::{EndReason, LeaseId, Reason, Refusal, TaskId};
+use taskpass_types::{EndReason, LeaseId, Reason, Refusal, ResourceName, TaskId};
+
+/// Names a hold.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// By the lease whose kill left it.
+    Lease(LeaseId),
+    /// By the task and the resource.
+    Task(TaskId, ResourceName),
+}
 
 /// How the tasks of one answer ended, if they have; each is looked up once.
 type Ends = BTreeMap<TaskId, Option<End>>;
@@ -108,25 +117,24 @@ impl Broker {
         }
     }
 
-    /// Lifts the hold that killing a lease left; says whether there was one.
+    /// Lifts the hold that a kill, or a call outside the declared scopes, left; says whether there was one.
     ///
     /// # Errors
-    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`.
-    pub async fn release_hold(&self, caller: Arc<Caller>, id: LeaseId) -> Result<bool, Refusal> {
-        let lease = self.for_operator(&caller, id).await?;
-        let (Some(agent), Some(task)) = (lease.agent(), lease.task()) else { return Err(not_found()) };
-        let key = HoldKey {
-            tenant: lease.tenant.clone(),
-            agent: agent.clone(),
-            task,
-            resource: lease.resource.clone(),
+    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`, `TASK_NOT_FOUND`, `AUDIT_UNAVAILABLE`.
+    pub async fn release_hold(&self, caller: Arc<Caller>, held: Held) -> Result<bool, Refusal> {
+        let (key, lease) = self.held(&caller, &held).await?;
+        let describe = |event: Event| {
+            let event = event.agent(&key.agent).task(key.task).resource(&key.resource);
+            lease.into_iter().fold(event, Event::lease)
         };
-        let describe = |event: Event| event.lease(id).agent(agent).task(task).resource(&lease.resource);
         let actor = caller.actor(None);
-        let intent = describe(Event::intent(&caller.tenant, Action::HoldRelease, actor.clone()));
-        let recorded = self.parts().audit.record(intent).await;
-        recorded.inspect_err(|refusal| self.refused(&caller, refusal, describe))?;
-        let released = self.parts().store.apply(Change::ReleaseHold(ReleaseHold { key }), self.now()).await;
+        self.parts()
+            .audit
+            .record(describe(Event::intent(&caller.tenant, Action::HoldRelease, actor.clone())))
+            .await
+            .inspect_err(|refusal| self.refused(&caller, refusal, describe))?;
+        let release = ReleaseHold { key: key.clone() };
+        let released = self.parts().store.apply(Change::ReleaseHold(release), self.now()).await;
         let outcome = describe(Event::outcome(&caller.tenant, Action::HoldRelease, actor));
         match released {
             Ok(done) => {
@@ -134,6 +142,31 @@ impl Broker {
                 Ok(matches!(done.outcome(), Outcome::Released))
             }
             Err(refusal) => self.failed(outcome, refusal),
+        }
+    }
+
+    /// What is held, for who may lift it. Others are refused, and that is written down.
+    async fn held(&self, caller: &Caller, held: &Held) -> Result<(HoldKey, Option<LeaseId>), Refusal> {
+        let tenant = caller.tenant.clone();
+        match held {
+            Held::Lease(id) => {
+                let lease = self.for_operator(caller, *id).await?;
+                let (Some(agent), Some(task)) = (lease.agent().cloned(), lease.task()) else {
+                    return Err(not_found());
+                };
+                Ok((HoldKey { tenant, agent, task, resource: lease.resource }, Some(*id)))
+            }
+            Held::Task(id, resource) => {
+                let found = match caller.require(&[Role::Operator]) {
+                    Ok(()) => self.task(caller, *id).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let found = found.inspect_err(|refusal| {
+                    self.refused(caller, refusal, |event| event.task(*id).resource(resource));
+                })?;
+                let agent = found.agent().cloned().ok_or_else(crate::tasks::not_found)?;
+                Ok((HoldKey { tenant, agent, task: *id, resource: resource.clone() }, None))
+            }
         }
     }
 

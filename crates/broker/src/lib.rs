@@ -7,31 +7,49 @@
 //! Invariants: issuing fails closed, revoking waits for nothing (rule 5 of the design): a broken audit log or policy
 //! stops grants and never a kill. A caller learns of its own tasks and leases only; what is foreign is *not found*.
 
+mod approvals;
 mod ask;
 mod callers;
 mod credentials;
+mod decide;
+mod drift;
+mod explain;
 mod feed;
 mod leases;
+mod plans;
 mod policy;
 mod reconcile;
 mod registry;
 mod tasks;
+mod tools;
 
+pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
 pub use callers::{Caller, Role};
 pub use credentials::Issued;
+pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, Trigger};
+pub use explain::{
+    Explained, PastDecision, Replay, ReplayChange, ReplaySum, Report, SimulateAsk, decision_not_found,
+};
 pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys};
+pub use leases::Held;
+pub use plans::{Plan, PlanAsk};
 pub use policy::{PolicyKeeper, PolicyStatus};
 pub use reconcile::{PolicyFiles, Reconcilers};
-pub use registry::{Registration, Registry, RegistryError, ResourceEntry};
+pub use registry::{
+    Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, UserEntry,
+};
+pub use tools::{CallAsk, CallDecision, CallOutcome};
 
+use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
 use taskpass_attest::Identity;
 use taskpass_audit::{Action, Actor, Event, Recorder};
 use taskpass_crypto::KeyRing;
 use taskpass_issue::Issuer;
+use taskpass_lease::Task;
 use taskpass_store::Store;
-use taskpass_types::{Clock, CredentialKind, Reason, Refusal, TenantId, TrustDomain, Ttl};
+use taskpass_types::{Clock, Counters, CredentialKind, Reason, Refusal, TenantId, TrustDomain, Ttl};
 use tokio_util::task::TaskTracker;
 
 /// What the composition root puts together.
@@ -47,7 +65,9 @@ pub struct Parts {
     /// The policies in force.
     pub policies: Arc<PolicyKeeper>,
     /// Who is who.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<RegistryKeeper>,
+    /// What drift leads to.
+    pub drift: ArcSwap<DriftRules>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The broker's own choices.
@@ -76,12 +96,22 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     work: TaskTracker,
+    /// Held while the policies change, so that changes come one after the other.
+    changing: tokio::sync::Mutex<()>,
+    plans: plans::Plans,
+    /// The registry under which all that lives was last decided anew.
+    swept: ArcSwap<Registry>,
+    /// Wakes the reconciler that looks at the policy files.
+    reload: tokio::sync::Notify,
 }
 
 impl Broker {
     /// Puts the parts together. Nothing runs yet: see [`Reconcilers`].
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, work: TaskTracker::new() }))
+        let changing = tokio::sync::Mutex::new(());
+        let (work, plans) = (TaskTracker::new(), plans::Plans::default());
+        let swept = ArcSwap::new(parts.registry.current());
+        Self(Arc::new(Inner { parts, work, changing, plans, swept, reload: tokio::sync::Notify::new() }))
     }
 
     fn parts(&self) -> &Parts {
@@ -120,7 +150,7 @@ impl Broker {
     /// `ATTESTATION_EXPIRED`, `AGENT_NOT_REGISTERED`, `AGENT_AMBIGUOUS`.
     pub fn caller(&self, identity: &Arc<Identity>) -> Result<Arc<Caller>, Refusal> {
         let caller = if identity.is_current(self.now()) {
-            self.parts().registry.resolve(identity)
+            self.registry().resolve(identity)
         } else {
             Err(Refusal::new(Reason::AttestationExpired, "the evidence of your identity has expired")
                 .fix("connect again with a fresh identity"))
@@ -147,6 +177,58 @@ impl Broker {
             );
         }
         self.parts().store.policy_revision().await.map(drop)
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.parts().registry.current()
+    }
+
+    /// Puts another registry and other drift rules in force. Whoever calls is looked up anew, and what is out is decided
+    /// anew.
+    pub fn adopt_registry(&self, registry: Registry, drift: DriftRules) {
+        self.parts().drift.store(Arc::new(drift));
+        let count = u64::try_from(registry.agents().len()).unwrap_or(u64::MAX);
+        self.parts().registry.swap(registry);
+        let event = Event::outcome(&TenantId::default(), Action::RegistryLoad, Actor::Broker("registry"));
+        self.note(event.count(count));
+    }
+
+    /// Keeps an invalid registry out, and says so to operators.
+    pub fn refuse_registry(&self, why: &Refusal) {
+        tracing::error!(%why, "the configuration on disk is not valid; the one before stays in force");
+        let event = Event::outcome(&TenantId::default(), Action::RegistryRefuse, Actor::Broker("registry"));
+        self.note(event.refusal(why));
+    }
+
+    /// Takes up the policy files, now and even if they seem to be the same.
+    pub fn reload(&self) {
+        self.0.reload.notify_one();
+    }
+
+    pub(crate) async fn reload_asked(&self) {
+        self.0.reload.notified().await;
+    }
+
+    /// Every registered agent, by name.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`.
+    pub fn agents(&self, caller: &Caller) -> Result<Vec<Registration>, Refusal> {
+        caller.require(&[Role::Operator])?;
+        let mut agents = self.registry().agents().to_vec();
+        agents.retain(|agent| agent.tenant == caller.tenant);
+        agents.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(agents)
+    }
+
+    /// What a task and all of its tree have used so far.
+    pub(crate) async fn counters(&self, task: &Task) -> Result<Counters, Refusal> {
+        let root = task.path.iter().next().filter(|root| *root != task.id);
+        let root = match root {
+            Some(root) => self.parts().store.task(&task.tenant, root).await?,
+            None => None,
+        };
+        Ok(task.counters(root.as_ref().unwrap_or(task)))
     }
 
     fn note(&self, event: Event) {

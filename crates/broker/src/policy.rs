@@ -3,15 +3,16 @@
 use crate::{Broker, POLICY_PATIENCE, callers::Caller};
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::sync::Arc;
 use taskpass_audit::{Action, Actor, Event};
-use taskpass_lease::{Event as Change, Task};
-use taskpass_policy::{AgentFacts, Policies, Request, TaskFacts, Verb};
-use taskpass_types::{
-    ActionName, CredentialKind, DecisionId, PolicyRevision, Refusal, ResourceName, Revocability, TenantId,
-    Timestamp, Ttl,
-};
+use taskpass_lease::{Event as Change, PolicyOrigin, SetPolicies};
+use taskpass_policy::Policies;
+use taskpass_store::Committed;
+use taskpass_types::{PolicyRevision, Refusal, TenantId, Timestamp};
 use tokio::sync::watch;
+
+/// How far back the history is looked at for the files that were last taken up; it holds no more.
+const HISTORY: usize = 100;
 
 /// Holds the policies in force. A set that is not valid never gets in here; the one before keeps serving.
 pub struct PolicyKeeper {
@@ -66,9 +67,10 @@ impl PolicyKeeper {
         }
     }
 
-    fn swap(&self, policies: Policies, now: Timestamp) {
+    pub(crate) fn swap(&self, policies: impl Into<Arc<Policies>>, now: Timestamp) {
+        let policies = policies.into();
         let revision = policies.revision().clone();
-        self.in_force.store(Arc::new(InForce { policies: Arc::new(policies), since: now }));
+        self.in_force.store(Arc::new(InForce { policies, since: now }));
         *self.refused.write() = None;
         self.revision.send_replace(revision);
     }
@@ -82,81 +84,56 @@ impl PolicyKeeper {
     }
 }
 
-/// What is to be decided: all actions on one resource for one credential.
-pub(crate) struct Question<'a> {
-    pub(crate) agent: &'a AgentFacts,
-    pub(crate) verb: Verb,
-    pub(crate) task: &'a Task,
-    pub(crate) resource: &'a ResourceName,
-    pub(crate) actions: &'a BTreeSet<ActionName>,
-    pub(crate) kind: CredentialKind,
-    pub(crate) revocability: Revocability,
-    pub(crate) ttl: Ttl,
-    pub(crate) bound: bool,
-    pub(crate) attestation_age: Duration,
-}
-
-/// All actions were allowed.
-#[derive(Clone, Debug)]
-pub(crate) struct Decided {
-    pub(crate) id: DecisionId,
-    pub(crate) policies: Vec<String>,
-    pub(crate) max_ttl: Option<Ttl>,
-    pub(crate) revision: PolicyRevision,
-}
-
 impl Broker {
-    /// Decides every action on its own; one denial refuses all, and says which and why.
-    pub(crate) fn decide(&self, question: &Question<'_>) -> Result<Decided, Refusal> {
-        let policies = self.parts().policies.current();
-        let resource = self.parts().registry.resource_facts(question.resource);
-        let Task { kind, purpose, initiator, path, labels, .. } = question.task;
-        let task = TaskFacts::new(kind, purpose, initiator, path.depth(), labels);
-        let mut decided = Decided {
-            id: DecisionId::new(),
-            policies: Vec::new(),
-            max_ttl: None,
-            revision: policies.revision().clone(),
-        };
-        for action in question.actions {
-            let decision = policies.decide(&Request {
-                agent: question.agent,
-                verb: question.verb,
-                resource: &resource,
-                action,
-                kind: question.kind,
-                revocability: question.revocability,
-                ttl: question.ttl,
-                bound: question.bound,
-                task: &task,
-                attestation_age: question.attestation_age,
-            });
-            if let Some(refusal) = decision.refusal() {
-                return Err(refusal.with("decision", decided.id));
-            }
-            let names = decision.determining.iter().map(ToString::to_string);
-            decided.policies.extend(names);
-            decided.max_ttl = strictest(decided.max_ttl, decision.obligations.max_ttl);
-        }
-        decided.policies.sort_unstable();
-        decided.policies.dedup();
-        Ok(decided)
+    /// The policies in force.
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        self.parts().policies.current()
     }
 
-    /// Makes the store fence by the policies that this broker began with. Nothing is issued before.
+    /// Makes the store fence by the policies that this broker begins with. Nothing is issued before.
+    ///
+    /// What was put in force last counts: the files, unless a set was applied since they were last taken up and they have
+    /// not changed.
     ///
     /// # Errors
-    /// When the store cannot write.
+    /// When the store does not answer.
     pub async fn begin(&self) -> Result<(), Refusal> {
-        self.fence(&self.parts().policies.current()).await
+        let files = self.policies();
+        let store = &self.parts().store;
+        let stored = store.policy_set(None).await?;
+        if let Some(stored) = stored.filter(|stored| stored.info.origin != PolicyOrigin::Files)
+            && self.newest_of_files().await?.as_ref() == Some(files.revision())
+        {
+            match Policies::from_sources(stored.sources) {
+                Ok(applied) => {
+                    tracing::info!(revision = %applied.revision(), "the policies that were applied stay in force");
+                    self.parts().policies.swap(applied, self.now());
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the policies that were applied are not valid any more; the files count");
+                }
+            }
+        }
+        self.put_in_force(&files, PolicyOrigin::Files, Actor::Broker("policies"), "", None).await.map(drop)
     }
 
-    /// Puts a valid set of policies in force: first durably in the store, where every plan is fenced by it, then here.
+    /// The files that were last taken up.
+    async fn newest_of_files(&self) -> Result<Option<PolicyRevision>, Refusal> {
+        let history = self.parts().store.policy_history(None, HISTORY).await?;
+        let files = history.into_iter().find(|set| set.origin == PolicyOrigin::Files);
+        Ok(files.map(|set| set.revision))
+    }
+
+    /// Puts a valid set of policies from the files in force: first durably in the store, where every plan is fenced by
+    /// it, then here.
     ///
     /// # Errors
     /// When the store cannot write; the policies before stay in force, and operators see why.
     pub async fn adopt_policies(&self, policies: Policies) -> Result<(), Refusal> {
-        self.fence(&policies).await.inspect_err(|why| {
+        let _changing = self.0.changing.lock().await;
+        let actor = Actor::Broker("policies");
+        self.put_in_force(&policies, PolicyOrigin::Files, actor, "", None).await.inspect_err(|why| {
             tracing::warn!(%why, "the policies on disk are not in force yet");
             *self.parts().policies.refused.write() = Some(format!("not in force yet: {why}"));
         })?;
@@ -164,19 +141,36 @@ impl Broker {
         Ok(())
     }
 
-    async fn fence(&self, policies: &Policies) -> Result<(), Refusal> {
+    /// Makes the store fence by a set of policies; only over those of `fence`, if it is given.
+    pub(crate) async fn put_in_force(
+        &self,
+        policies: &Policies,
+        origin: PolicyOrigin,
+        actor: Actor,
+        why: &str,
+        fence: Option<PolicyRevision>,
+    ) -> Result<Committed, Refusal> {
         let tenant = TenantId::default();
         let revision = policies.revision();
         let count = u64::try_from(policies.len()).unwrap_or(u64::MAX);
-        let actor = || Actor::Broker("policies");
-        let describe = |event: Event| event.policy_revision(revision).count(count);
-        self.note(describe(Event::intent(&tenant, Action::PolicyLoad, actor())));
-        let set = self.parts().store.apply(Change::SetPolicyRevision(revision.clone()), self.now()).await;
-        let outcome = describe(Event::outcome(&tenant, Action::PolicyLoad, actor()));
+        let describe = |event: Event| {
+            let event = event.policy_revision(revision).count(count);
+            if why.is_empty() { event } else { event.purpose(why) }
+        };
+        self.note(describe(Event::intent(&tenant, Action::PolicyLoad, actor.clone())));
+        let set = SetPolicies {
+            revision: revision.clone(),
+            sources: policies.sources().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+            by: actor.to_string(),
+            origin,
+            fence,
+        };
+        let set = self.parts().store.apply(Change::SetPolicies(Box::new(set)), self.now()).await;
+        let outcome = describe(Event::outcome(&tenant, Action::PolicyLoad, actor));
         match set {
-            Ok(_) => {
+            Ok(committed) => {
                 self.note(outcome);
-                Ok(())
+                Ok(committed)
             }
             Err(refusal) => self.failed(outcome, refusal),
         }
@@ -201,12 +195,5 @@ impl Broker {
 
     pub(crate) async fn policies_changed_from(&self, revision: &PolicyRevision) {
         self.parts().policies.changed_from(revision).await;
-    }
-}
-
-fn strictest(a: Option<Ttl>, b: Option<Ttl>) -> Option<Ttl> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

@@ -1,7 +1,12 @@
-//! Who is who: registered agents, roles and resources.
+//! Who is who: registered agents, people, roles and resources.
 //!
 //! Invariants: an identity is an agent only if it has all of its selectors; of several that match, the one with the most
-//! selectors counts, and a tie is nobody. No owner, no credential.
+//! selectors counts, and a tie is nobody. No owner, no credential; a suspended agent gets none either. A registry never
+//! changes: a reload makes another one, and [`RegistryKeeper`] swaps them as one.
+
+mod keeper;
+
+pub use keeper::RegistryKeeper;
 
 use crate::callers::{AgentCaller, Caller, Role};
 use parking_lot::RwLock;
@@ -10,11 +15,11 @@ use std::{
     sync::Arc,
 };
 use taskpass_attest::{Identity, Selector};
-use taskpass_policy::{AgentFacts, ResourceFacts};
-use taskpass_types::{AgentId, Owner, Reason, Refusal, ResourceName, TenantId};
+use taskpass_policy::{AgentFacts, ResourceFacts, UserFacts};
+use taskpass_types::{AgentId, GroupName, Owner, Reason, Refusal, ResourceName, TenantId, UserName};
 
 /// An agent as the operator registered it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// Its tenant.
     pub tenant: TenantId,
@@ -27,13 +32,23 @@ pub struct Registration {
     /// For policies.
     pub labels: BTreeMap<String, String>,
     /// For policies.
-    pub groups: Vec<String>,
+    pub groups: Vec<GroupName>,
+    /// Nothing is issued to it, and what it holds ends.
+    pub suspended: bool,
 }
 
 impl Registration {
     /// # Errors
-    /// `AGENT_WITHOUT_OWNER`.
+    /// `AGENT_WITHOUT_OWNER`, `AGENT_SUSPENDED`.
     pub(crate) fn owned(&self) -> Result<&Owner, Refusal> {
+        if self.suspended {
+            return Err(Refusal::new(
+                Reason::AgentSuspended,
+                format!("agent `{}` is suspended, so nothing is issued to it", self.id),
+            )
+            .fix("an operator can lift it: remove `suspended` under [[agents]]")
+            .with("agent", &self.id));
+        }
         self.owner.as_ref().ok_or_else(|| {
             Refusal::new(
                 Reason::AgentWithoutOwner,
@@ -45,8 +60,21 @@ impl Registration {
     }
 }
 
+/// A person as the operator registered them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEntry {
+    /// Their name, as owners and initiators are called.
+    pub name: UserName,
+    /// What their evidence has to prove, all of it; empty: they are known but cannot act here.
+    pub selectors: BTreeSet<Selector>,
+    /// The groups that policies and approvals speak of.
+    pub groups: Vec<GroupName>,
+    /// For policies.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// A resource as the operator described it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceEntry {
     /// Its name.
     pub name: ResourceName,
@@ -56,6 +84,19 @@ pub struct ResourceEntry {
     pub environment: Option<String>,
     /// For policies.
     pub sensitivity: Option<String>,
+}
+
+/// All that the operator registered.
+#[derive(Clone, Debug, Default)]
+pub struct Registered {
+    /// Who can hold credentials.
+    pub agents: Vec<Registration>,
+    /// The people that policies and approvals know.
+    pub users: Vec<UserEntry>,
+    /// Who has a role, its name, and what their evidence has to prove.
+    pub roles: Vec<(Role, String, BTreeSet<Selector>)>,
+    /// What policies know of resources.
+    pub resources: Vec<ResourceEntry>,
 }
 
 /// Why the registrations contradict each other.
@@ -70,20 +111,23 @@ pub enum RegistryError {
     /// Everyone would match.
     #[error("`{0}` has no selectors, so every caller would be it")]
     NoSelectors(String),
+    /// Two people have one name; case does not tell them apart.
+    #[error("user `{0}` is registered twice")]
+    UserTwice(UserName),
 }
-
-/// A role as the operator registered it.
-type RoleEntry = (Role, String, BTreeSet<Selector>);
 
 /// How many resolved callers, and resources that nobody described, are kept ready; all are dropped when it is full.
 const CACHE: usize = 4_096;
+/// How many people of one group an approval freezes.
+const MAX_MEMBERS: usize = 64;
 
 /// All registrations.
 pub struct Registry {
     tenant: TenantId,
-    agents: Vec<Arc<Registration>>,
-    roles: Vec<RoleEntry>,
-    described: HashMap<ResourceName, ResourceFacts>,
+    registered: Registered,
+    agents: HashMap<AgentId, Arc<Registration>>,
+    users: HashMap<String, UserFacts>,
+    described: HashMap<ResourceName, (ResourceEntry, ResourceFacts)>,
     /// By the address of the identity, which the caller keeps alive, so that no other identity can have it.
     callers: RwLock<HashMap<usize, Arc<Caller>>>,
     undescribed: RwLock<HashMap<ResourceName, ResourceFacts>>,
@@ -92,41 +136,24 @@ pub struct Registry {
 impl Registry {
     /// # Errors
     /// When registrations contradict each other.
-    pub fn new(
-        tenant: TenantId,
-        agents: Vec<Registration>,
-        roles: Vec<RoleEntry>,
-        resources: Vec<ResourceEntry>,
-    ) -> Result<Self, RegistryError> {
-        let mut names = BTreeSet::new();
-        for agent in &agents {
-            if !names.insert(&agent.id) {
-                return Err(RegistryError::AgentTwice(agent.id.clone()));
-            }
-            if agent.id.as_str().split('/').any(|part| part == "task") {
-                return Err(RegistryError::ReservedName(agent.id.clone()));
-            }
-            if agent.selectors.is_empty() {
-                return Err(RegistryError::NoSelectors(agent.id.to_string()));
-            }
-        }
-        if let Some((_, name, _)) = roles.iter().find(|(_, _, selectors)| selectors.is_empty()) {
-            return Err(RegistryError::NoSelectors(name.clone()));
-        }
-        let facts = |entry: ResourceEntry| {
-            let facts = ResourceFacts::new(
-                &entry.name,
-                &entry.labels,
-                entry.environment.as_deref(),
-                entry.sensitivity.as_deref(),
-            );
-            (entry.name, facts)
-        };
+    pub fn new(tenant: TenantId, registered: Registered) -> Result<Self, RegistryError> {
+        check(&registered)?;
+        let users = registered.users.iter().map(|user| {
+            let groups = user.groups.iter().map(GroupName::as_str);
+            (user.name.to_string(), UserFacts::new(user.name.as_str(), groups, &user.labels))
+        });
+        let described = registered.resources.iter().map(|entry| {
+            let ResourceEntry { name, labels, environment, sensitivity } = entry;
+            let facts = ResourceFacts::new(name, labels, environment.as_deref(), sensitivity.as_deref());
+            (name.clone(), (entry.clone(), facts))
+        });
+        let agents = registered.agents.iter().map(|agent| (agent.id.clone(), Arc::new(agent.clone())));
         Ok(Self {
             tenant,
-            agents: agents.into_iter().map(Arc::new).collect(),
-            roles,
-            described: resources.into_iter().map(facts).collect(),
+            agents: agents.collect(),
+            users: users.collect(),
+            described: described.collect(),
+            registered,
             callers: RwLock::default(),
             undescribed: RwLock::default(),
         })
@@ -151,35 +178,42 @@ impl Registry {
     }
 
     fn resolve_anew(&self, identity: &Arc<Identity>) -> Result<Caller, Refusal> {
-        let roles: Vec<_> = self
-            .roles
+        let matches = |selectors: &BTreeSet<Selector>| selectors.is_subset(&identity.selectors);
+        let Registered { roles, users, .. } = &self.registered;
+        let roles: Vec<_> = roles
             .iter()
-            .filter(|(_, _, selectors)| selectors.is_subset(&identity.selectors))
+            .filter(|(_, _, selectors)| matches(selectors))
             .map(|(role, name, _)| (*role, name.clone()))
             .collect();
+        let user = users.iter().find(|user| !user.selectors.is_empty() && matches(&user.selectors));
+        let user = user.map(|user| user.name.clone());
         let registration = self.agent_of(identity)?;
-        if registration.is_none() && roles.is_empty() {
+        if registration.is_none() && roles.is_empty() && user.is_none() {
             let selectors = identity.selectors.iter().map(Selector::as_str).collect::<Vec<_>>().join(" ");
             return Err(Refusal::new(
                 Reason::AgentNotRegistered,
-                format!("no registered agent or role matches `{}`", identity.description),
+                format!("no registered agent, user or role matches `{}`", identity.description),
             )
             .fix("register the caller: put some of these selectors under [[agents]]")
             .with("selectors", selectors));
         }
         let attested: Vec<_> = identity.selectors.iter().map(ToString::to_string).collect();
-        let agent = registration
-            .map(|registration| AgentCaller { facts: agent_facts(&registration, &attested), registration });
+        let agent = registration.map(|registration| AgentCaller {
+            facts: self.facts_of(&registration, &attested),
+            attested,
+            registration,
+        });
         let tenant = agent.as_ref().map_or(&self.tenant, |agent| &agent.registration.tenant).clone();
-        Ok(Caller { identity: identity.clone(), tenant, agent, roles })
+        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles })
     }
 
     fn agent_of(&self, identity: &Identity) -> Result<Option<Arc<Registration>>, Refusal> {
-        let matching = || self.agents.iter().filter(|agent| agent.selectors.is_subset(&identity.selectors));
+        let all = &self.registered.agents;
+        let matching = || all.iter().filter(|agent| agent.selectors.is_subset(&identity.selectors));
         let Some(most) = matching().map(|agent| agent.selectors.len()).max() else { return Ok(None) };
         let best: Vec<_> = matching().filter(|agent| agent.selectors.len() == most).collect();
         match best.as_slice() {
-            [one] => Ok(Some((*one).clone())),
+            [one] => Ok(self.agents.get(&one.id).cloned()),
             _ => {
                 let names = best.iter().map(|agent| agent.id.as_str()).collect::<Vec<_>>().join("`, `");
                 Err(Refusal::new(
@@ -191,22 +225,62 @@ impl Registry {
         }
     }
 
-    /// The registration of an agent.
-    pub(crate) fn agent(&self, tenant: &TenantId, id: &AgentId) -> Option<&Arc<Registration>> {
-        self.agents.iter().find(|agent| agent.id == *id && agent.tenant == *tenant)
+    /// Every agent, as registered.
+    pub(crate) fn agents(&self) -> &[Registration] {
+        &self.registered.agents
     }
 
-    /// What policies know of an agent that is not calling: what its registration demands of its evidence counts as
-    /// attested, since a caller had to prove that much.
-    pub(crate) fn agent_facts(&self, tenant: &TenantId, id: &AgentId) -> Option<AgentFacts> {
+    /// The registration of an agent.
+    pub(crate) fn agent(&self, tenant: &TenantId, id: &AgentId) -> Option<&Arc<Registration>> {
+        self.agents.get(id).filter(|agent| agent.tenant == *tenant)
+    }
+
+    /// The resource as the operator described it, if they did.
+    pub(crate) fn resource(&self, name: &ResourceName) -> Option<&ResourceEntry> {
+        self.described.get(name).map(|(entry, _)| entry)
+    }
+
+    /// What policies know of an agent that is not calling. `attested` is what its evidence proved when it last did;
+    /// `None`: what its registration demands counts, since a caller has to prove that much.
+    pub(crate) fn agent_facts(
+        &self,
+        tenant: &TenantId,
+        id: &AgentId,
+        attested: Option<&[String]>,
+    ) -> Option<AgentFacts> {
         let registration = self.agent(tenant, id)?;
-        let attested: Vec<_> = registration.selectors.iter().map(ToString::to_string).collect();
-        agent_facts(registration, &attested)
+        match attested {
+            Some(attested) => self.facts_of(registration, attested),
+            None => {
+                let demanded: Vec<_> = registration.selectors.iter().map(ToString::to_string).collect();
+                self.facts_of(registration, &demanded)
+            }
+        }
+    }
+
+    /// `None` for an agent without an owner: it never gets as far as a decision.
+    fn facts_of(&self, registration: &Registration, attested: &[String]) -> Option<AgentFacts> {
+        let owner = self.user_facts(registration.owner.as_ref()?.as_str());
+        let groups = registration.groups.iter().map(GroupName::as_str);
+        Some(AgentFacts::new(&registration.id, &owner, groups, &registration.labels, attested))
+    }
+
+    /// What policies know of a person, or of a program that starts tasks; of one that is not registered, the name.
+    pub(crate) fn user_facts(&self, name: &str) -> UserFacts {
+        self.users.get(name).cloned().unwrap_or_else(|| UserFacts::stranger(name))
+    }
+
+    /// Who is in a group and could act here, by name; at most so many as an approval freezes.
+    pub(crate) fn members(&self, group: &GroupName) -> Vec<UserName> {
+        let users = self.registered.users.iter();
+        let can_act = users.filter(|user| !user.selectors.is_empty() && user.groups.contains(group));
+        let names: BTreeSet<_> = can_act.map(|user| user.name.clone()).collect();
+        names.into_iter().take(MAX_MEMBERS).collect()
     }
 
     /// What policies know of a resource; one that nobody described has no labels.
     pub(crate) fn resource_facts(&self, name: &ResourceName) -> ResourceFacts {
-        if let Some(facts) = self.described.get(name) {
+        if let Some((_, facts)) = self.described.get(name) {
             return facts.clone();
         }
         if let Some(facts) = self.undescribed.read().get(name) {
@@ -222,8 +296,25 @@ impl Registry {
     }
 }
 
-/// `None` for an agent without an owner: it never gets as far as a decision.
-fn agent_facts(registration: &Registration, attested: &[String]) -> Option<AgentFacts> {
-    let owner = registration.owner.as_ref()?;
-    Some(AgentFacts::new(&registration.id, owner, &registration.groups, &registration.labels, attested))
+fn check(registered: &Registered) -> Result<(), RegistryError> {
+    let mut names = BTreeSet::new();
+    for agent in &registered.agents {
+        if !names.insert(&agent.id) {
+            return Err(RegistryError::AgentTwice(agent.id.clone()));
+        }
+        if agent.id.as_str().split('/').any(|part| part == "task") {
+            return Err(RegistryError::ReservedName(agent.id.clone()));
+        }
+        if agent.selectors.is_empty() {
+            return Err(RegistryError::NoSelectors(agent.id.to_string()));
+        }
+    }
+    if let Some((_, name, _)) = registered.roles.iter().find(|(_, _, selectors)| selectors.is_empty()) {
+        return Err(RegistryError::NoSelectors(name.clone()));
+    }
+    let mut people = BTreeSet::new();
+    match registered.users.iter().find(|user| !people.insert(user.name.as_str().to_ascii_lowercase())) {
+        Some(user) => Err(RegistryError::UserTwice(user.name.clone())),
+        None => Ok(()),
+    }
 }

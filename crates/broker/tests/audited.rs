@@ -11,10 +11,11 @@
 mod support;
 
 use std::{collections::BTreeSet, time::Duration};
-use support::{POLICY, World, issue, meddled::Meddled, policies, request, start};
+use support::{POLICY, World, issue, meddled::Meddled, policies, registered, registry, request, start};
 use taskpass_audit::{Action, Entry, Phase};
-use taskpass_broker::StartAsk;
-use taskpass_types::{AgentId, EndReason, KeyGeneration, Reason, Refusal, Ttl};
+use taskpass_broker::{CallAsk, CallOutcome, DriftRules, Held, IssueAsk, StartAsk};
+use taskpass_lease::Verdict;
+use taskpass_types::{AgentId, Consequence, EndReason, KeyGeneration, Reason, Refusal, Ttl};
 
 /// How an action has to be in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,11 +31,17 @@ enum Written {
 /// A new action has to say here how it is written.
 fn written(action: Action) -> Written {
     match action {
-        Action::DenyForget
+        Action::ApprovalDecide
+        | Action::ApprovalExpire
+        | Action::ApprovalRequest
+        | Action::CallAuthorize
+        | Action::DenyForget
         | Action::HoldRelease
+        | Action::HoldSet
         | Action::KeyActivate
         | Action::KeyPublish
         | Action::KeyRetire
+        | Action::LeaseCut
         | Action::LeaseEnd
         | Action::LeaseIssue
         | Action::LeaseRenew
@@ -44,8 +51,12 @@ fn written(action: Action) -> Written {
         | Action::TaskSettle
         | Action::TaskStart => Written::Pair,
         Action::AttestRefuse
+        | Action::CallReport
+        | Action::DriftDetect
         | Action::LeaseSettle
         | Action::PolicyRefuse
+        | Action::RegistryLoad
+        | Action::RegistryRefuse
         | Action::RequestRefuse
         | Action::TaskHeartbeatLost => Written::Outcome,
         Action::AuditRecover | Action::BrokerStart | Action::BrokerStop => Written::Elsewhere,
@@ -55,10 +66,14 @@ fn written(action: Action) -> Written {
 /// What an entry is about; intent and outcome agree on it.
 fn subject(action: Action, entry: &Entry) -> String {
     let subject = match action {
+        Action::ApprovalDecide | Action::ApprovalExpire | Action::ApprovalRequest => entry.approval.clone(),
+        Action::CallAuthorize => entry.call.clone(),
         Action::DenyForget | Action::StorePurge => Some(entry.tenant.clone()),
-        Action::HoldRelease | Action::LeaseEnd | Action::LeaseIssue | Action::LeaseRenew => {
-            entry.lease.clone()
-        }
+        Action::HoldRelease
+        | Action::LeaseCut
+        | Action::LeaseEnd
+        | Action::LeaseIssue
+        | Action::LeaseRenew => entry.lease.clone(),
         Action::KeyActivate | Action::KeyPublish | Action::KeyRetire => {
             entry.key_generation.map(|generation| generation.to_string())
         }
@@ -106,8 +121,8 @@ async fn everything(world: &World) {
     let killed = world.issue("ci/bot", task).await.unwrap().lease.id;
     broker.kill_lease(operator(), killed, true, "odd reads").await.unwrap();
     broker.issue(bot(), issue(task)).await.err().unwrap();
-    assert!(broker.release_hold(operator(), killed).await.unwrap());
-    assert!(!broker.release_hold(operator(), killed).await.unwrap());
+    assert!(broker.release_hold(operator(), Held::Lease(killed)).await.unwrap());
+    assert!(!broker.release_hold(operator(), Held::Lease(killed)).await.unwrap());
     world.issue("ci/bot", task).await.unwrap();
     forward(301).await;
     world.audit.fail_next(1);
@@ -123,13 +138,65 @@ async fn everything(world: &World) {
     world.issue("ci/bot", task).await.unwrap();
     broker.adopt_policies(policies("forbid (principal, action, resource);")).await.unwrap();
     assert_eq!(broker.decide_anew().await.unwrap(), 1);
+    intent(world).await;
     broker.refuse_policies(&Refusal::new(Reason::FieldInvalid, "they are not valid"));
+    broker.refuse_registry(&Refusal::new(Reason::FieldInvalid, "it is not valid"));
     broker.caller(&world.identity("stranger")).unwrap_err();
     // The keys' whole life, and what is forgotten meanwhile.
     while world.keys.list()[0].generation == KeyGeneration(1) {
         forward(24 * 3600).await;
         broker.move_keys_on();
     }
+}
+
+/// What people, tools and other registries do.
+async fn intent(world: &World) {
+    let broker = &world.broker;
+    let bot = || world.caller("ci/bot");
+    let text = r#"
+        @approval("leads") permit (principal, action == Action::"issue", resource)
+        when { context.action == "invoice:delete" };
+        permit (principal, action == Action::"issue", resource) when { context.action == "invoice:read" };
+        @outside_scope("hold") permit (principal, action == Action::"call_tool", resource);
+    "#;
+    broker.adopt_policies(policies(text)).await.unwrap();
+    let task = world.task("ci/bot").await.id;
+    let delete = IssueAsk { actions: ["invoice:delete".parse().unwrap()].into(), ..issue(task) };
+    for verdict in [Verdict::Approve, Verdict::Deny] {
+        let refusal = broker.issue(bot(), delete.clone()).await.err().unwrap();
+        let (_, id) = refusal.metadata().find(|(key, _)| *key == "approval").unwrap();
+        broker
+            .decide_approval(world.caller("person/noor"), id.parse().unwrap(), verdict, "because")
+            .await
+            .unwrap();
+        let _ = broker.issue(bot(), delete.clone()).await;
+    }
+    let longer = IssueAsk { ttl: Some(Ttl::from_secs(10).unwrap()), ..delete };
+    broker.issue(bot(), longer).await.err().unwrap();
+    world.clock.advance(Duration::from_secs(601));
+    broker.work_off_schedule().await.unwrap();
+
+    let lease = world.issue("ci/bot", task).await.unwrap().lease.id;
+    let call = |action: &str| CallAsk {
+        lease: Some(lease),
+        task: None,
+        tool: "invoices".parse().unwrap(),
+        resource: "billing-api".parse().unwrap(),
+        action: action.parse().unwrap(),
+        arguments: Some([7; 32]),
+        approval: None,
+    };
+    let allowed = broker.authorize_call(bot(), call("invoice:read")).await.unwrap();
+    broker.report_call(bot(), allowed.call, call("invoice:read"), CallOutcome::Succeeded).await.unwrap();
+    let outside = broker.authorize_call(bot(), call("invoice:pay")).await.unwrap();
+    assert_eq!(outside.consequence, Some(Consequence::Hold));
+    // Less time for what lives: it is cut.
+    let shorter =
+        text.replace("permit (principal, action == Action::\"issue\", resource) when", "@max_ttl(\"1m\") $0");
+    let shorter = shorter.replace("$0", "permit (principal, action == Action::\"issue\", resource) when");
+    broker.adopt_policies(policies(&shorter)).await.unwrap();
+    broker.adopt_registry(registry(registered()), DriftRules::default());
+    assert_eq!(broker.decide_anew().await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -153,6 +220,8 @@ async fn every_transition_is_announced_and_told() {
         }
         // The end of a child is announced with the settlement of its parent.
         let outcomes = outcomes.into_iter().filter(|one| one.reason.as_deref() != Some("parent_ended"));
+        // What is denied right away, and what only follows from a reading, is not announced.
+        let outcomes = outcomes.filter(|one| *action != Action::CallAuthorize || one.call.is_some());
         let outcomes: Vec<_> = outcomes.collect();
         let about = |entries: &[&Entry]| {
             let mut about: Vec<_> = entries.iter().map(|entry| subject(*action, entry)).collect();

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 use support::{World, issue, policies, start};
-use taskpass_broker::{Resume, StartAsk};
+use taskpass_broker::{Held, Resume, StartAsk};
 use taskpass_lease::Lease;
 use taskpass_types::{DenySubject, EndReason, Epoch, HistoryId, LeaseId, Reason, TenantId, Ttl};
 
@@ -134,8 +134,8 @@ async fn a_killed_agent_is_held_until_released() {
     world.broker.kill_lease(operator.clone(), lease, true, "odd reads").await.unwrap();
     assert_eq!(world.renew("ci/bot", lease).await.err().unwrap().reason(), Reason::LeaseEnded);
     assert_eq!(world.issue("ci/bot", task.id).await.err().unwrap().reason(), Reason::HeldAfterKill);
-    assert!(world.broker.release_hold(operator.clone(), lease).await.unwrap());
-    assert!(!world.broker.release_hold(operator.clone(), lease).await.unwrap());
+    assert!(world.broker.release_hold(operator.clone(), Held::Lease(lease)).await.unwrap());
+    assert!(!world.broker.release_hold(operator.clone(), Held::Lease(lease)).await.unwrap());
     let second = world.issue("ci/bot", task.id).await.unwrap().lease.id;
     world.broker.kill_lease(operator, second, false, "rotate").await.unwrap();
     assert!(world.issue("ci/bot", task.id).await.is_ok(), "without a hold it may ask again");
@@ -156,7 +156,7 @@ async fn who_may_not_kill_or_release_is_written_down() {
     ] {
         let before = world.entries().await.len();
         let killed = world.broker.kill_lease(world.caller(who), id, true, "").await.unwrap_err();
-        let released = world.broker.release_hold(world.caller(who), id).await.unwrap_err();
+        let released = world.broker.release_hold(world.caller(who), Held::Lease(id)).await.unwrap_err();
         assert_eq!((killed.reason(), released.reason()), (reason, reason), "{who}");
         let written: Vec<_> = world.entries().await.split_off(before);
         let refusals: Vec<_> = written.iter().filter(|entry| entry.code == "TP602F").collect();

@@ -88,7 +88,7 @@ async fn what_is_wider_foreign_undecided_or_too_deep_is_refused() {
         ("ci/bot", child(TaskId::new(), "ci/other"), Reason::TaskNotFound),
         ("ci/bot", undecided, Reason::PolicyDenied),
         ("ci/bot", wider, Reason::PolicyDenied),
-        ("ci/bot", child(parent.id, "ci/nobody"), Reason::AgentNotRegistered),
+        ("ci/bot", child(parent.id, "ci/nobody"), Reason::AgentNotFound),
         ("ci/bot", child(parent.id, "orphan"), Reason::AgentWithoutOwner),
         // Policy lets only `ci/bot` delegate, and only one level deep.
         ("ci/other", child(child_task.id, "ci/bot"), Reason::PolicyDenied),

@@ -12,10 +12,10 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 use support::{World, csr, issue, meddled::Meddled, policies, request, start, token};
-use taskpass_broker::{IssueAsk, StartAsk};
+use taskpass_broker::{Held, IssueAsk, StartAsk};
 use taskpass_crypto::{Expect, TokenKeys};
 use taskpass_issue::{Credential, Form};
-use taskpass_lease::{EndLease, EndTask, Event};
+use taskpass_lease::{EndLease, EndTask, Event, PolicyOrigin, SetPolicies};
 use taskpass_store::{LeaseQuery, TaskQuery};
 use taskpass_types::{AgentId, Clock as _, EndReason, Reason, Ttl};
 
@@ -123,7 +123,7 @@ async fn an_orchestrator_starts_tasks_for_agents_and_holds_none() {
     let unknown = StartAsk { agent: Some(AgentId::new("ci/nobody").unwrap()), ..start() };
     assert_eq!(
         world.broker.start_task(orchestrator, unknown).await.unwrap_err().reason(),
-        Reason::AgentNotRegistered
+        Reason::AgentNotFound
     );
     let by_agent = world.broker.start_task(world.caller("ci/other"), ask).await.unwrap_err();
     assert_eq!(by_agent.reason(), Reason::NotPermitted);
@@ -222,7 +222,8 @@ async fn without_an_audit_log_nothing_is_granted_and_everything_can_be_ended() {
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
     let refused = world.broker.start_task(world.caller("ci/bot"), start()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
-    let refused = world.broker.release_hold(world.caller("operator"), before.lease.id).await.unwrap_err();
+    let refused =
+        world.broker.release_hold(world.caller("operator"), Held::Lease(before.lease.id)).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::AuditUnavailable);
     let noted = world.entries().await.into_iter().filter(|entry| entry.code == "TP602F");
     let noted: Vec<_> = noted.map(|entry| entry.refusal).collect();
@@ -279,7 +280,14 @@ async fn policies_that_change_meanwhile_decide_anew() {
     // The store already fences by policies that this broker has not taken up: as between two steps of a change.
     let newer = policies("permit (principal, action, resource);");
     let revision = newer.revision().clone();
-    let event = Event::SetPolicyRevision(revision.clone());
+    let set = SetPolicies {
+        revision: revision.clone(),
+        sources: newer.sources().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+        by: "another broker".to_owned(),
+        origin: PolicyOrigin::Files,
+        fence: None,
+    };
+    let event = Event::SetPolicies(Box::new(set));
     world.store.apply(event, world.clock.now()).await.unwrap();
     let (issued, adopted) =
         tokio::join!(world.issue("ci/bot", task.id), async { world.broker.adopt_policies(newer).await });

@@ -88,7 +88,7 @@ async fn a_valid_edit_waits_for_the_store_and_is_not_lost() {
     let disk = full.clone();
     let world = World::with(move |store| {
         Meddled::before(store, move |event| match event {
-            Event::SetPolicyRevision(_) if disk.load(Ordering::SeqCst) => {
+            Event::SetPolicies(_) if disk.load(Ordering::SeqCst) => {
                 Err(Refusal::new(Reason::StoreUnavailable, "no space left"))
             }
             _ => Ok(()),

@@ -1,9 +1,10 @@
 //! Arguments that several commands take, parsed once.
 
-use crate::{error::Failure, span::Span};
+use crate::{error::Failure, output::Output, span::Span};
 use clap::Args;
-use std::{future::Future, str::FromStr};
-use taskpass_types::{ActionName, ResourceName, Scope};
+use std::{future::Future, str::FromStr, time::Duration};
+use taskpass_proto::v1;
+use taskpass_types::{ActionName, ResourceName, Scope, Timestamp};
 
 /// `resource:action[,action]…`: what is asked for at one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +64,86 @@ pub(crate) struct Declaration {
     /// For orchestrators and operators: who or what it is done for; you when not said
     #[arg(long, value_name = "NAME")]
     pub(crate) initiator: Option<String>,
+    /// For orchestrators and operators: how sensitive it is, for policies
+    #[arg(long, value_name = "WORD")]
+    pub(crate) sensitivity: Option<String>,
     /// How long the task may run; 1h when not said
     #[arg(long, value_name = "SPAN")]
     pub(crate) task_ttl: Option<Span>,
+}
+
+/// Whether to wait when people have to approve.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// When people have to approve, wait for them that long; without it the command ends with code 8
+    #[arg(long = "wait-approval", value_name = "SPAN")]
+    pub(crate) at_most: Option<Span>,
+}
+
+impl Patience {
+    /// How long, if at all, and what to do once it is known which approval is waited for: people are told.
+    pub(crate) fn told(
+        self,
+        out: Output,
+    ) -> Option<(Duration, impl Fn(&v1::Approval) + Send + Sync + 'static)> {
+        let span = self.at_most?;
+        Some((span.as_duration(), move |approval: &v1::Approval| out.say(&waiting(approval, span))))
+    }
+}
+
+/// For whoever looks at the terminal of the agent that waits.
+fn waiting(approval: &v1::Approval, span: Span) -> String {
+    let id = &approval.id;
+    let quorums = approval.quorums.iter().map(|quorum| format!("{} of `{}`", quorum.count, quorum.group));
+    let quorums = quorums.collect::<Vec<_>>().join(" and ");
+    format!("taskpass: waiting up to {span} until {quorums} say: taskpass approve {id}")
+}
+
+/// Since when: a span that is looked back, or an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    Ago(Span),
+    At(Timestamp),
+}
+
+impl Since {
+    /// The instant.
+    pub(crate) fn instant(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(span) => now.minus(span.as_duration()),
+            Self::At(at) => at,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Self::At(at));
+        }
+        text.parse().map(Self::Ago).map_err(|_| {
+            let text: String = text.escape_debug().take(40).collect();
+            format!(
+                "`{text}` is no span and no instant, expected for example `24h` or `2026-11-23T22:12:52Z`"
+            )
+        })
+    }
+}
+
+/// As protobuf writes a span.
+pub(crate) fn proto_span(span: Span) -> Result<prost_types::Duration, Failure> {
+    span.as_duration().try_into().map_err(|_| Failure::usage(format!("`{span}` is too long")))
+}
+
+/// As protobuf writes an instant.
+pub(crate) fn proto_time(at: Timestamp) -> prost_types::Timestamp {
+    let millis = at.as_millis();
+    prost_types::Timestamp {
+        seconds: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(millis % 1000 * 1_000_000).unwrap_or_default(),
+    }
 }
 
 /// How much of a list.
@@ -132,11 +210,42 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_says_what_for_and_how_to_approve_it() {
+        let quorum = |group: &str, count| v1::Quorum { group: group.to_owned(), count, ..Default::default() };
+        let quorums = vec![quorum("finance", 2), quorum("security", 1)];
+        let approval = v1::Approval { id: "ap_31c7q0".to_owned(), quorums, ..Default::default() };
+        let told = waiting(&approval, "10m".parse().unwrap());
+        assert!(told.contains("10m until 2 of `finance` and 1 of `security`"), "{told}");
+        assert!(told.ends_with("taskpass approve ap_31c7q0"), "{told}");
+        assert!(Patience::default().at_most.is_none());
+    }
+
+    #[test]
     fn a_pair_has_both_halves() {
         assert_eq!("a=b=c".parse(), Ok(Pair { name: "a".to_owned(), value: "b=c".to_owned() }));
         for bad in ["", "a", "a=", "=b"] {
             assert!(bad.parse::<Pair>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn since_is_a_span_or_an_instant() {
+        let now = Timestamp::from_secs(10_000);
+        for (text, secs) in [("1h", 6_400), ("90s", 9_910), ("1970-01-01T00:01:00Z", 60)] {
+            assert_eq!(text.parse::<Since>().unwrap().instant(now), Timestamp::from_secs(secs), "{text}");
+        }
+        assert_eq!("365d".parse::<Since>().unwrap().instant(now), Timestamp::default(), "not before 1970");
+        for bad in ["", "yesterday", "5", "2026-11-23", "5m\u{1b}[31m"] {
+            let error = bad.parse::<Since>().unwrap_err();
+            assert!(error.contains("24h") && !error.contains('\u{1b}'), "{error}");
+        }
+    }
+
+    #[test]
+    fn instants_keep_their_milliseconds() {
+        let proto = proto_time(Timestamp::from_millis(1_999));
+        assert_eq!((proto.seconds, proto.nanos), (1, 999_000_000));
+        assert!(proto_time(Timestamp::from_millis(u64::MAX)).seconds > 0);
     }
 
     #[tokio::test]

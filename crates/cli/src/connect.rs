@@ -19,7 +19,7 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     ("TASKPASS_CA", "PEM file with the roots that the broker's certificate must chain to, for https"),
     ("TASKPASS_CERT", "PEM file with our own certificate chain, for https"),
     ("TASKPASS_KEY", "PEM file with its key, for https"),
-    ("TASKPASS_OUTPUT", "the form of data, as --output: table, json, jsonl, name"),
+    ("TASKPASS_OUTPUT", "the form of data, as --output: table, json, jsonl, yaml, name"),
     ("TASKPASS_LOG", "what to log to standard error, for example `debug` or `taskpass_client=debug`"),
     ("NO_COLOR", "no colour, whatever the terminal can"),
     ("CLICOLOR_FORCE", "colour, whatever standard error is"),

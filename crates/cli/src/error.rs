@@ -12,6 +12,7 @@ use std::{
     io::{self, Write as _},
 };
 use taskpass_client::{EndpointError, Error as ClientError};
+use taskpass_types::Reason;
 
 /// A command that failed.
 #[derive(Debug)]
@@ -58,6 +59,39 @@ impl Failure {
         self
     }
 
+    /// Ends with this code.
+    #[must_use]
+    pub(crate) fn exits(mut self, exit: Exit) -> Self {
+        self.0.exit = exit;
+        self
+    }
+
+    /// The ways out, in place of all others.
+    #[must_use]
+    pub(crate) fn instead(mut self, fixes: impl IntoIterator<Item = String>) -> Self {
+        self.0.fix = fixes.into_iter().collect();
+        self
+    }
+
+    /// An id that the message speaks of.
+    #[must_use]
+    pub(crate) fn id(mut self, name: &str, id: &str) -> Self {
+        self.0.ids.insert(name.to_owned(), id.to_owned());
+        self
+    }
+
+    /// The stable code, for programs.
+    #[must_use]
+    pub(crate) fn reason(mut self, reason: Reason) -> Self {
+        self.0.reason = reason.code().to_owned();
+        self
+    }
+
+    /// The id with this name.
+    pub(crate) fn find_id(&self, name: &str) -> Option<&str> {
+        self.0.ids.get(name).map(String::as_str)
+    }
+
     /// Before its command runs, `exec` has a code of its own for what no other code says better.
     #[must_use]
     pub(crate) fn before_start(mut self) -> Self {
@@ -82,7 +116,8 @@ impl Failure {
             return;
         }
         let text = match out.format {
-            Format::Json | Format::Jsonl => self.json(),
+            // JSON is YAML, too.
+            Format::Json | Format::Jsonl | Format::Yaml => self.json(),
             Format::Name | Format::Table => self.text(out.color()),
         };
         // Nobody is left to tell when standard error is closed.

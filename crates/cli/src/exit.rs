@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     NotFound,
     NotStarted,
     Partly,
+    Pending,
     Unauthenticated,
     Unavailable,
     Unexpected,
@@ -32,11 +33,11 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("3", "denied by policy (a definitive no)"),
     ("4", "not authenticated, attestation failed"),
     ("5", "not found"),
-    ("6", "conflict: already ended, or another request has the same id"),
+    ("6", "conflict: already ended or decided, same id for another request, or more than was previewed"),
     ("7", "broker or store unreachable, deadline passed, quota used up: ask again later"),
-    ("8", "approval pending"),
+    ("8", "approval pending, or nobody decided in time"),
     ("9", "partly done: some failed, the list is on standard output"),
-    ("10", "a check found something: `policy check`, `audit verify`"),
+    ("10", "a check found something: `policy check|test|diff|replay`, `audit verify`, `serve --check`"),
     ("124", "exec: a lease or the task ended, and the command was stopped"),
     ("125", "exec: failed before the command started"),
     ("126", "exec: the command is not executable"),
@@ -59,6 +60,7 @@ impl Exit {
             Self::NotFound => 5,
             Self::NotStarted => 125,
             Self::Partly => 9,
+            Self::Pending => 8,
             Self::Unauthenticated => 4,
             Self::Unavailable => 7,
             Self::Unexpected => 1,
@@ -80,6 +82,7 @@ impl Exit {
             Self::NotFound => "not-found",
             Self::NotStarted => "not-started",
             Self::Partly => "partly",
+            Self::Pending => "approval-pending",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
             Self::Unexpected => "unexpected",
@@ -95,6 +98,7 @@ impl Exit {
             Kind::Internal => Self::Unexpected,
             Kind::Invalid => Self::Usage,
             Kind::NotFound => Self::NotFound,
+            Kind::Pending => Self::Pending,
             Kind::Unauthenticated => Self::Unauthenticated,
         }
     }
@@ -128,6 +132,7 @@ mod tests {
             Exit::NotFound,
             Exit::Conflict,
             Exit::Unavailable,
+            Exit::Pending,
             Exit::Partly,
             Exit::Found,
             Exit::LeaseEnded,
@@ -136,9 +141,8 @@ mod tests {
             Exit::CommandNotFound,
         ];
         let mut expected: Vec<_> = made.iter().map(|exit| exit.code().to_string()).collect();
-        expected.insert(8, "8".to_owned());
         expected.push("128+n".to_owned());
-        assert_eq!(codes, expected, "8 is kept for approvals, 128+n are the command's own");
+        assert_eq!(codes, expected, "128+n are the command's own");
     }
 
     #[test]
@@ -152,6 +156,7 @@ mod tests {
                 Kind::Conflict | Kind::Ended => 6,
                 Kind::Exhausted | Kind::OutcomeUnknown | Kind::Unavailable => 7,
                 Kind::Internal => 1,
+                Kind::Pending => 8,
             };
             assert_eq!(Exit::of_kind(reason.kind()).code(), code, "{reason}");
         }

@@ -28,6 +28,16 @@ impl Session {
         self.clock.now()
     }
 
+    /// Ends what was tried several times: all done, none, or some.
+    pub(crate) fn finish(&self, done: usize, failed: &[Failure]) -> Outcome {
+        failed.iter().for_each(|failure| failure.report(&self.out));
+        Ok(match (done, failed.first()) {
+            (_, None) => Exit::Done,
+            (0, Some(first)) => first.exit(),
+            (_, Some(_)) => Exit::Partly,
+        })
+    }
+
     /// Says that a list was cut, and how to have more of it.
     pub(crate) fn say_if_cut(&self, shown: usize, next: &str) {
         if !next.is_empty() {

@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc};
 use taskpass_proto::v1::{
     self, agent_service_client::AgentServiceClient, audit_service_client::AuditServiceClient,
     credential_service_client::CredentialServiceClient, lease_service_client::LeaseServiceClient,
-    policy_service_client::PolicyServiceClient, task_service_client::TaskServiceClient,
+    task_service_client::TaskServiceClient,
 };
 use taskpass_types::{Clock, SystemClock};
 use tokio::time::sleep;
@@ -192,21 +192,26 @@ impl Broker {
 
     /// Lifts the hold that the kill of `lease` left; says whether there was one. For operators.
     pub async fn release_hold(&self, lease: impl Into<String>) -> Result<bool, Error> {
-        let request = v1::ReleaseHoldRequest { lease_id: lease.into() };
+        self.release(v1::ReleaseHoldRequest { lease_id: lease.into(), ..Default::default() }).await
+    }
+
+    /// Lifts the hold on one resource of a task; says whether there was one. For operators.
+    pub async fn release_task_hold(
+        &self,
+        task: impl Into<String>,
+        resource: impl Into<String>,
+    ) -> Result<bool, Error> {
+        let (task_id, resource) = (task.into(), resource.into());
+        self.release(v1::ReleaseHoldRequest { task_id, resource, ..Default::default() }).await
+    }
+
+    async fn release(&self, request: v1::ReleaseHoldRequest) -> Result<bool, Error> {
         let answer = self
             .call(request, |channel, request| async move {
                 LeaseServiceClient::new(channel).release_hold(request).await
             })
             .await?;
         Ok(answer.released)
-    }
-
-    /// The policies in force. For operators.
-    pub async fn policies(&self) -> Result<v1::GetPoliciesResponse, Error> {
-        self.call(v1::GetPoliciesRequest {}, |channel, request| async move {
-            PolicyServiceClient::new(channel).get_policies(request).await
-        })
-        .await
     }
 
     /// Streams the audit log. For operators.
@@ -220,7 +225,7 @@ impl Broker {
         .await
     }
 
-    async fn call<Q, R, F>(&self, request: Q, rpc: impl Fn(Channel, Q) -> F) -> Result<R, Error>
+    pub(crate) async fn call<Q, R, F>(&self, request: Q, rpc: impl Fn(Channel, Q) -> F) -> Result<R, Error>
     where
         Q: Clone,
         F: Future<Output = Result<Response<R>, Status>>,

@@ -81,6 +81,23 @@ impl Error {
         }))
     }
 
+    /// Adds an id or value that the message speaks of.
+    pub(crate) fn with(self, key: &str, value: &str) -> Self {
+        let Inner { code, reason, message, fix, metadata, fields, retry_after, retryable } = &*self.0;
+        let mut metadata = metadata.clone();
+        metadata.insert(key.to_owned(), value.to_owned());
+        Self(Arc::new(Inner {
+            code: *code,
+            reason: reason.clone(),
+            message: message.clone(),
+            fix: fix.clone(),
+            metadata,
+            fields: fields.clone(),
+            retry_after: *retry_after,
+            retryable: *retryable,
+        }))
+    }
+
     /// The broker answered something that its API does not say.
     pub(crate) fn unexpected(what: &str) -> Self {
         Self::local(Code::Internal, None, format!("the broker's answer makes no sense: {what}"))

@@ -1,6 +1,9 @@
 //! Guards of leases: the current credential, renewed before it ends for as long as the guard lives.
 
-use crate::{Broker, Certificate, Credential, Error, Token, credential::sealed::Sealed, renew::Keeper};
+use crate::{
+    Broker, Certificate, Credential, Error, Token, approvals::Patience, broker, credential::sealed::Sealed,
+    renew::Keeper,
+};
 use std::{fmt, sync::Arc, time::Duration};
 use taskpass_proto::v1;
 use taskpass_types::{Secret, Timestamp};
@@ -34,11 +37,12 @@ pub struct LeaseBuilder {
     actions: Vec<String>,
     ttl: Option<Duration>,
     jkt: String,
+    patience: Option<Patience>,
 }
 
 impl LeaseBuilder {
     pub(crate) fn new(broker: Broker, task: String, resource: String) -> Self {
-        Self { broker, task, resource, actions: Vec::new(), ttl: None, jkt: String::new() }
+        Self { broker, task, resource, actions: Vec::new(), ttl: None, jkt: String::new(), patience: None }
     }
 
     /// Adds one action; the task must have declared it for the resource.
@@ -65,6 +69,17 @@ impl LeaseBuilder {
         self
     }
 
+    /// When people have to approve, waits for them that long, and asks again. `told` hears of the approval that is waited
+    /// for. Without this, the refusal `APPROVAL_REQUIRED` comes at once.
+    pub fn wait_for_approval(
+        mut self,
+        at_most: Duration,
+        told: impl Fn(&v1::Approval) + Send + Sync + 'static,
+    ) -> Self {
+        self.patience = Some(Patience::new(at_most, told));
+        self
+    }
+
     /// Leases an access token.
     pub async fn token(self) -> Result<Lease<Token>, Error> {
         self.issue().await
@@ -77,16 +92,20 @@ impl LeaseBuilder {
 
     async fn issue<C: Credential>(self) -> Result<Lease<C>, Error> {
         let prepared = C::prepare(&self.jkt)?;
-        let request = v1::IssueCredentialRequest {
+        let mut request = v1::IssueCredentialRequest {
             request_id: String::new(),
             task_id: self.task,
             resource: self.resource,
             actions: self.actions,
             ttl: self.ttl.map(span).transpose()?,
             form: Some(C::issue(&prepared)),
+            approval_id: String::new(),
         };
+        // One id for all attempts: the one after the approval is the same request.
+        broker::name(&mut request.request_id);
         let ttl = request.ttl;
-        let (record, credential) = self.broker.issue(request).await?;
+        let asking = || self.broker.issue(request.clone());
+        let (record, credential) = self.broker.approved(self.patience.as_ref(), asking).await?;
         let credential = receive::<C>(prepared, &record, credential)?;
         let (state, watched) = watch::channel(LeaseState::Current(Arc::new(credential)));
         let stop = CancellationToken::new();

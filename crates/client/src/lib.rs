@@ -23,21 +23,26 @@
 //! a secret can be printed; dropping a [`Task`] ends it.
 
 mod aging;
+mod approvals;
 mod broker;
 mod connect;
 mod credential;
 mod endpoint;
 mod error;
 mod lease;
+mod policies;
 mod renew;
 mod retry;
 mod task;
 mod tls;
+mod tools;
 
 pub use broker::Broker;
 pub use credential::{Certificate, Credential, Token};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::Error;
 pub use lease::{Lease, LeaseBuilder, LeaseState};
+pub use policies::Plan;
 pub use task::{Task, TaskBuilder};
 pub use tls::{Pem, Tls};
+pub use tools::Arguments;

@@ -2,6 +2,8 @@
 
 use crate::{
     Broker, Error, LeaseBuilder,
+    approvals::Patience,
+    broker,
     lease::{duration, span},
 };
 use std::{fmt, time::Duration};
@@ -21,12 +23,13 @@ pub struct TaskBuilder {
     request: v1::StartTaskRequest,
     ttl: Option<Duration>,
     heartbeat: Option<Duration>,
+    patience: Option<Patience>,
 }
 
 impl TaskBuilder {
     pub(crate) fn new(broker: Broker, purpose: String) -> Self {
         let request = v1::StartTaskRequest { purpose, ..Default::default() };
-        Self { broker, request, ttl: None, heartbeat: None }
+        Self { broker, request, ttl: None, heartbeat: None, patience: None }
     }
 
     /// The class of task that policy speaks of; `task` when not said.
@@ -77,6 +80,29 @@ impl TaskBuilder {
         self
     }
 
+    /// Delegates: the task, held by the caller, that this one is under.
+    pub fn parent(mut self, task: impl Into<String>) -> Self {
+        self.request.parent_task_id = task.into();
+        self
+    }
+
+    /// For an orchestrator: how sensitive it is.
+    pub fn sensitivity(mut self, sensitivity: impl Into<String>) -> Self {
+        self.request.sensitivity = sensitivity.into();
+        self
+    }
+
+    /// When people have to approve a delegation, waits for them that long, and asks again. `told` hears of the approval
+    /// that is waited for.
+    pub fn wait_for_approval(
+        mut self,
+        at_most: Duration,
+        told: impl Fn(&v1::Approval) + Send + Sync + 'static,
+    ) -> Self {
+        self.patience = Some(Patience::new(at_most, told));
+        self
+    }
+
     /// The idempotency key; a fresh one when not said.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Self {
         self.request.request_id = request_id.into();
@@ -87,7 +113,9 @@ impl TaskBuilder {
     pub async fn start(mut self) -> Result<Task, Error> {
         self.request.ttl = self.ttl.map(span).transpose()?;
         self.request.heartbeat_interval = self.heartbeat.map(span).transpose()?;
-        let record = self.broker.start_task(self.request).await?;
+        broker::name(&mut self.request.request_id);
+        let asking = || self.broker.start_task(self.request.clone());
+        let record = self.broker.approved(self.patience.as_ref(), asking).await?;
         Ok(Task::guard(self.broker, record, true))
     }
 }
@@ -129,6 +157,11 @@ impl Task {
     /// The broker's record of it, as of its start.
     pub fn record(&self) -> &v1::Task {
         &self.record
+    }
+
+    /// Begins to hand a part of it on: a narrower task, for another agent or ourselves, that ends with this one.
+    pub fn delegate(&self, purpose: impl Into<String>) -> TaskBuilder {
+        self.broker.task(purpose).parent(&self.record.id)
     }
 
     /// Begins to ask for a credential for one resource.

@@ -6,12 +6,9 @@ use rcgen::{CertificateParams, KeyPair};
 use std::{sync::Arc, time::Duration};
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Form, Issuer, JwtIssuer, X509Issuer};
-use taskpass_lease::{Event, Fence, Limits, PlanLease, Request, StartTask};
-use taskpass_store::{Embedded, MemoryBackend, Prepared, Store};
-use taskpass_types::{
-    DecisionId, LeaseId, ManualClock, PolicyRevision, Reason, Refusal, RequestId, SpiffeId, TaskId, TenantId,
-    Timestamp, TrustDomain, Ttl,
-};
+use taskpass_lease::{Event, Limits, PlanLease};
+use taskpass_store::{Embedded, MemoryBackend, Prepared, Store, conformance::events};
+use taskpass_types::{LeaseId, ManualClock, Reason, Refusal, TaskId, TenantId, Timestamp, TrustDomain};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -19,45 +16,16 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 async fn prepared(issuer: &dyn Issuer, form: &Form) -> Prepared {
     let store = Embedded::new(MemoryBackend::new(Limits::default()).unwrap());
     let (tenant, task, lease) = (TenantId::default(), TaskId::new(), LeaseId::new());
-    let revision = PolicyRevision::new("p1").unwrap();
-    let request = |id: String| Request { id: RequestId::new(id).unwrap(), digest: [0; 32] };
-    let start = StartTask {
-        tenant: tenant.clone(),
-        id: task,
-        parent: None,
-        agent: "ci/bot".parse().unwrap(),
-        owner: "maya@acme.test".parse().unwrap(),
-        kind: "task".parse().unwrap(),
-        purpose: String::new(),
-        scopes: ["api:read".parse().unwrap()].into(),
-        initiator: "maya".parse().unwrap(),
-        labels: Default::default(),
-        ttl: Ttl::from_secs(600).unwrap(),
-        heartbeat: None,
-        request: request(task.to_string()),
-    };
     let plan = PlanLease {
-        tenant,
-        id: lease,
-        task,
-        agent: "ci/bot".parse().unwrap(),
-        subject: SpiffeId::new(format!("spiffe://acme.test/ci/bot/task/{task}")).unwrap(),
-        resource: "api".parse().unwrap(),
-        actions: ["read".parse().unwrap()].into(),
         kind: issuer.kind(),
         revocability: issuer.revocability(),
         confirmation: issuer.accept(form.clone()).unwrap().confirmation,
-        ttl: Ttl::from_secs(60).unwrap(),
-        policy_max_ttl: None,
         evidence_expires_at: NOW.plus(Duration::from_secs(600)),
-        decision: DecisionId::new(),
-        policies: Vec::new(),
-        fence: Fence { policy_revision: revision.clone() },
         key_generation: issuer.key_generation(),
-        request: request(lease.to_string()),
+        ..events::plan(&tenant, lease, task)
     };
-    store.apply(Event::SetPolicyRevision(revision), NOW).await.unwrap();
-    store.apply(Event::StartTask(Box::new(start)), NOW).await.unwrap();
+    store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();
+    store.apply(Event::StartTask(Box::new(events::start(&tenant, task, None))), NOW).await.unwrap();
     store.apply(Event::PlanLease(Box::new(plan)), NOW).await.unwrap().into_prepared().unwrap()
 }
 

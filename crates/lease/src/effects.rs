@@ -1,7 +1,7 @@
 //! What a store saves after a step.
 
-use crate::{End, Hold, HoldKey, Lease, RequestKey, RequestRecord, Task};
-use taskpass_types::{DenyRecord, Epoch, LeaseId, PolicyRevision, TaskId, TenantId};
+use crate::{Approval, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey, RequestRecord, Task};
+use taskpass_types::{ApprovalId, DenyRecord, Epoch, LeaseId, TaskId, TenantId};
 
 /// The writes of one step, all or none of them; and what to tell the caller.
 #[derive(Debug, Default)]
@@ -10,6 +10,8 @@ pub struct Effects {
     pub tasks: Vec<Task>,
     /// Leases to insert or replace.
     pub leases: Vec<Lease>,
+    /// An approval to insert or replace.
+    pub approval: Option<Approval>,
     /// A deny record to insert; the tenant's epoch becomes its epoch.
     pub deny: Option<DenyRecord>,
     /// A hold to set or clear.
@@ -17,7 +19,9 @@ pub struct Effects {
     /// A request to remember.
     pub request: Option<(RequestKey, RequestRecord)>,
     /// The policies that are in force from now on.
-    pub policy_revision: Option<PolicyRevision>,
+    pub policies: Option<Box<PolicySet>>,
+    /// An approval to forget, with its request.
+    pub forget_approval: Option<(TenantId, ApprovalId)>,
     /// A task to forget, with its request.
     pub forget_task: Option<(TenantId, TaskId)>,
     /// A lease to forget, with its request.
@@ -42,8 +46,23 @@ pub enum HoldChange {
 pub enum Outcome {
     /// It had ended before; nothing was written.
     AlreadyEnded(End),
+    /// A request for approval as it is now: it waits, was found again, was voted on, or expired.
+    Approval(Box<Approval>),
+    /// A tool call is allowed and counted.
+    CallAllowed {
+        /// Its task.
+        task: Box<Task>,
+        /// The lease that it named.
+        lease: Option<Box<Lease>>,
+        /// The approval that it used up.
+        approval: Option<ApprovalId>,
+    },
     /// A record was past its time and is forgotten.
     Forgotten,
+    /// An agent, task and resource is held; if it was before, this is the earlier hold.
+    Held(Box<Hold>),
+    /// A lease ends at a given time at the latest.
+    LeaseCut(Box<Lease>),
     /// A lease ended.
     LeaseEnded(Box<Ended<Lease>>),
     /// Nothing was due.
@@ -51,6 +70,10 @@ pub enum Outcome {
     Nothing,
     /// A lease is planned and may be signed.
     Planned(Box<Lease>),
+    /// Other policies are in force.
+    PoliciesSet(Box<PolicySetInfo>),
+    /// A live lease has to be decided anew; when it is due again is noted already.
+    RecheckDue(Box<Lease>),
     /// A hold was released.
     Released,
     /// The lease is renewed and may be signed.

@@ -1,17 +1,21 @@
 //! What can happen to a task or a lease.
 
-use crate::HoldKey;
+use crate::{ApprovalUse, CallTool, CastVote, CutLease, HoldKey, HoldTask, RequestApproval, SetPolicies};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
-    ActionName, AgentId, Confirmation, CredentialKind, DecisionId, EndReason, Epoch, Initiator,
-    KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, Scope, SpiffeId,
-    TaskId, TaskKind, TenantId, Timestamp, Ttl,
+    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Epoch,
+    Initiator, KeyGeneration, LeaseId, Obligations, Owner, PolicyRevision, RequestId, ResourceName,
+    Revocability, Scope, SpiffeId, TaskId, TaskKind, TenantId, Timestamp, Ttl,
 };
 
 /// One thing that happens. All of its reads and writes are one atomic step of the store.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Allow one tool call.
+    CallTool(Box<CallTool>),
+    /// End a lease at a given time at the latest.
+    CutLease(CutLease),
     /// Forget a deny record whose credentials have all expired by themselves.
     ForgetDeny(TenantId, Epoch),
     /// End one lease.
@@ -20,22 +24,30 @@ pub enum Event {
     EndTask(EndTask),
     /// The task's holder shows life.
     Heartbeat(Heartbeat),
+    /// Refuse an agent, task and resource until released, and end nothing.
+    HoldTask(HoldTask),
     /// Issue: the durable intent, before anything is signed.
     PlanLease(Box<PlanLease>),
     /// Let a killed agent ask again.
     ReleaseHold(ReleaseHold),
     /// Renew.
     RenewLease(Box<RenewLease>),
-    /// From now on decisions count only if they were made under this revision.
-    SetPolicyRevision(PolicyRevision),
+    /// Ask people to approve one exact request.
+    RequestApproval(Box<RequestApproval>),
+    /// From now on decisions count only if they were made under these policies.
+    SetPolicies(Box<SetPolicies>),
     /// Mark up to `slice` leases and child tasks of an ended task as ended.
     SettleTask(TenantId, TaskId, u32),
     /// Start or delegate a task.
     StartTask(Box<StartTask>),
-    /// Time has passed for a lease: expire it, or forget it after its retention.
+    /// Time has passed for an approval: expire it, or forget it after its retention.
+    TickApproval(TenantId, ApprovalId),
+    /// Time has passed for a lease: expire or cut it, say that its recheck is due, or forget it after its retention.
     TickLease(TenantId, LeaseId),
     /// Time has passed for a task: end it for its deadline or silence, or forget it after its retention.
     TickTask(TenantId, TaskId),
+    /// A person says yes or no to a request for approval.
+    Vote(Box<CastVote>),
 }
 
 /// The caller's idempotency key and the digest of what was asked.
@@ -77,10 +89,20 @@ pub struct StartTask {
     pub initiator: Initiator,
     /// For people and selectors.
     pub labels: BTreeMap<String, String>,
+    /// How sensitive what it works on is, a word of the policies; a child that names none has its parent's.
+    pub sensitivity: Option<String>,
     /// How long it may run.
     pub ttl: Ttl,
+    /// The most that policy allows; `None`: no limit of its own.
+    pub max_ttl: Option<Ttl>,
     /// How often its holder will show life.
     pub heartbeat: Option<Ttl>,
+    /// For a delegation: the decision that allowed it.
+    pub decision: Option<DecisionId>,
+    /// For a delegation: the policies in force.
+    pub fence: Option<Fence>,
+    /// The approval that it rests on, if one is needed; for a delegation, the one that the parent's holder asked for.
+    pub approval: Option<ApprovalUse>,
     /// The idempotency key.
     pub request: Request,
 }
@@ -110,8 +132,14 @@ pub struct PlanLease {
     pub confirmation: Option<Confirmation>,
     /// How long it was asked for.
     pub ttl: Ttl,
-    /// The most that policy allows; `None`: no limit of its own.
-    pub policy_max_ttl: Option<Ttl>,
+    /// What the permission is tied to.
+    pub obligations: Obligations,
+    /// What the evidence said of the caller: its selectors.
+    pub attested: Vec<String>,
+    /// How old the evidence was at the decision.
+    pub attestation_age_secs: u32,
+    /// What the task had used so far, as the decision saw it.
+    pub counters: Counters,
     /// When the evidence of the caller's identity expires.
     pub evidence_expires_at: Timestamp,
     /// The decision.
@@ -120,6 +148,8 @@ pub struct PlanLease {
     pub policies: Vec<String>,
     /// The policies in force.
     pub fence: Fence,
+    /// The approval that it rests on, if one is needed.
+    pub approval: Option<ApprovalUse>,
     /// The key that will sign.
     pub key_generation: KeyGeneration,
     /// The idempotency key.
@@ -139,8 +169,14 @@ pub struct RenewLease {
     pub confirmation: Option<Confirmation>,
     /// How long it was asked for.
     pub ttl: Ttl,
-    /// The most that policy allows.
-    pub policy_max_ttl: Option<Ttl>,
+    /// What the permission is tied to.
+    pub obligations: Obligations,
+    /// What the evidence said of the caller: its selectors.
+    pub attested: Vec<String>,
+    /// How old the evidence was at the decision.
+    pub attestation_age_secs: u32,
+    /// What the task had used so far, as the decision saw it.
+    pub counters: Counters,
     /// When the evidence expires.
     pub evidence_expires_at: Timestamp,
     /// The decision.

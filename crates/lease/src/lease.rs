@@ -1,11 +1,11 @@
 //! The lease: the durable record of one credential and its renewals. It never holds the credential.
 
-use crate::{End, Limits};
+use crate::{Cut, End, Limits};
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
-    ActionName, AgentId, Confirmation, CredentialKind, DecisionId, Grant, KeyGeneration, LeaseId, Owner,
-    PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId, TaskId, TaskPath, TenantId, Timestamp,
-    Ttl,
+    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Grant,
+    KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId, TaskId,
+    TaskPath, TenantId, Timestamp, Ttl,
 };
 
 /// One credential, tracked from before it was signed.
@@ -43,6 +43,14 @@ pub struct Lease {
     pub key_generation: KeyGeneration,
     /// The TTL that was asked for, an input of the decision.
     pub requested_ttl: Ttl,
+    /// What the evidence said of the holder then: its selectors.
+    pub attested: Vec<String>,
+    /// How old the evidence was then.
+    pub attestation_age_secs: u32,
+    /// What the task had used by then.
+    pub counters: Counters,
+    /// The approval that the first credential rested on.
+    pub approval: Option<ApprovalId>,
     /// The request that it answers.
     pub request: RequestId,
     /// When it was first issued.
@@ -55,6 +63,16 @@ pub struct Lease {
     pub last_expiry: Timestamp,
     /// What no renewal passes: the task's deadline.
     pub hard_stop: Timestamp,
+    /// When it ends although its credentials last longer.
+    pub cut: Option<Cut>,
+    /// How often it is decided anew while it lives.
+    pub recheck: Option<Ttl>,
+    /// When that is due next.
+    pub recheck_at: Option<Timestamp>,
+    /// Tool calls that were allowed with it, all renewals together.
+    pub uses: u32,
+    /// How many there may be.
+    pub max_uses: Option<u32>,
     /// How many times it was renewed.
     pub renewal: u32,
     /// The newest renewal's request, so that a repeat gets the same credential.
@@ -91,9 +109,27 @@ impl Lease {
         }
     }
 
-    /// When something has to be done about it: its expiry, and then the end of its retention.
+    /// Why it is over at `now`, looking at it alone, marked or not.
+    pub fn ended_by(&self, now: Timestamp) -> Option<EndReason> {
+        if let Some(end) = self.end() {
+            Some(end.reason)
+        } else if self.cut.as_ref().is_some_and(|cut| now >= cut.at && cut.at < self.last_expiry) {
+            Some(EndReason::Drifted)
+        } else if now >= self.last_expiry {
+            Some(EndReason::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// When something has to be done about it: its expiry, its cut or its recheck, whatever comes first; and then the end
+    /// of its retention.
     pub fn due(&self, limits: &Limits) -> Timestamp {
-        self.end().map_or(self.last_expiry, |end| end.at.plus(limits.kept()))
+        if let Some(end) = self.end() {
+            return end.at.plus(limits.kept());
+        }
+        let sooner = [self.cut.as_ref().map(|cut| cut.at), self.recheck_at];
+        sooner.into_iter().flatten().fold(self.last_expiry, Timestamp::min)
     }
 
     /// The id of its newest credential.

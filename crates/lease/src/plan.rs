@@ -3,13 +3,16 @@
 use crate::{
     Effects, Lease, LeaseState, Limits, Outcome, PlanLease, RenewLease, RequestKey, RequestRecord,
     RequestTarget, Task, View,
+    calls::least,
+    consent::{approval_required, consent},
+    obligations::{credentials_left, promised},
     start::{quota, request_id_reused},
     step::{lease_ended, lease_not_found, standing, task_not_found},
 };
 use std::{collections::BTreeSet, time::Duration};
 use taskpass_types::{
-    ActionName, CredentialKind, EndReason, PolicyRevision, Reason, Refusal, ResourceName, Scope, Timestamp,
-    Ttl,
+    ActionName, ApprovalId, CredentialKind, EndReason, PolicyRevision, Reason, Refusal, ResourceName, Scope,
+    Timestamp, Ttl,
 };
 
 /// Less than this is not worth a credential, and rounding could make it nothing.
@@ -28,23 +31,29 @@ pub(crate) fn plan_lease(
     if task.agent() != Some(&plan.agent) {
         return Err(task_not_found());
     }
-    not_held(&view, &plan.resource)?;
+    not_held(&view, task, &plan.resource)?;
     in_force(&view, &plan.fence.policy_revision)?;
     task.covers(&plan.resource, &plan.actions)?;
+    promised(&plan.obligations, Some(plan.revocability), plan.confirmation.is_some())?;
     check_ttl(plan.kind, plan.ttl, limits)?;
     if task.live_below >= limits.live_per_task {
         return Err(quota("live leases and child tasks of one task", limits.live_per_task));
     }
-    if task.issued >= limits.issued_per_task {
-        return Err(quota("leases ever issued under one task", limits.issued_per_task));
+    let root = view.root().unwrap_or(task);
+    if root.issued >= limits.issued_per_task {
+        return Err(quota("leases ever issued under one root task", limits.issued_per_task));
     }
-    let expires_at = expiry(now, plan.ttl, plan.policy_max_ttl, plan.evidence_expires_at, task)?;
-    let lease = new_lease(plan, task, expires_at, now);
-    let mut task = task.clone();
-    task.live_below = task.live_below.saturating_add(1);
-    task.issued = task.issued.saturating_add(1);
+    credentials_left(root, &plan.obligations)?;
+    let expires_at = expiry(now, plan.ttl, plan.obligations.max_ttl, plan.evidence_expires_at, task)?;
+    let approval =
+        consent(&view, &plan.agent, &plan.obligations.approvals, plan.approval.as_ref(), plan.id, now)?;
+    let lease = new_lease(plan, task, expires_at, approval.as_ref().map(|approval| approval.id), now);
+    let mut tasks: Vec<Task> = view.ancestors.iter().chain([task]).map(issued_one_more).collect();
+    if let Some(task) = tasks.last_mut() {
+        task.live_below = task.live_below.saturating_add(1);
+    }
     Ok(Effects {
-        tasks: vec![task],
+        tasks,
         leases: vec![lease.clone()],
         request: Some((
             RequestKey {
@@ -54,6 +63,7 @@ pub(crate) fn plan_lease(
             },
             RequestRecord { digest: plan.request.digest, target: RequestTarget::Lease(lease.id) },
         )),
+        approval,
         outcome: Outcome::Planned(Box::new(lease)),
         ..Effects::default()
     })
@@ -72,13 +82,19 @@ pub(crate) fn renew_lease(
         .ok_or_else(lease_not_found)?;
     alive(lease, now)?;
     let task = standing(&view, now)?;
-    not_held(&view, &lease.resource)?;
+    not_held(&view, task, &lease.resource)?;
     in_force(&view, &renew.fence.policy_revision)?;
     if lease.renewal_request.as_ref() == Some(&renew.request) {
         return sign_again(lease, now);
     }
+    promised(&renew.obligations, Some(lease.revocability), renew.confirmation.is_some())?;
+    if !renew.obligations.approvals.is_empty() && lease.approval.is_none() {
+        return Err(approval_required(None));
+    }
     check_ttl(lease.kind, renew.ttl, limits)?;
-    let expires_at = expiry(now, renew.ttl, renew.policy_max_ttl, renew.evidence_expires_at, task)?;
+    let expires_at = expiry(now, renew.ttl, renew.obligations.max_ttl, renew.evidence_expires_at, task)?;
+    // `alive` has left more than the shortest life before the cut.
+    let expires_at = lease.cut.as_ref().map_or(expires_at, |cut| expires_at.min(cut.at.floor_to_secs()));
     let renewed = Lease {
         confirmation: renew.confirmation.clone(),
         decision: renew.decision,
@@ -86,6 +102,12 @@ pub(crate) fn renew_lease(
         policy_revision: renew.fence.policy_revision.clone(),
         key_generation: renew.key_generation,
         requested_ttl: renew.ttl,
+        attested: renew.attested.clone(),
+        attestation_age_secs: renew.attestation_age_secs,
+        counters: renew.counters,
+        recheck: renew.obligations.recheck,
+        recheck_at: after(renew.obligations.recheck, now),
+        max_uses: least(lease.max_uses, renew.obligations.max_uses),
         issued_at: now.floor_to_secs(),
         expires_at,
         last_expiry: lease.last_expiry.max(expires_at),
@@ -121,8 +143,8 @@ fn replay(
         return Err(request_id_reused(plan.request.id.as_str()));
     }
     alive(lease, now)?;
-    standing(view, now)?;
-    not_held(view, &lease.resource)?;
+    let task = standing(view, now)?;
+    not_held(view, task, &lease.resource)?;
     in_force(view, &plan.fence.policy_revision)?;
     sign_again(lease, now)
 }
@@ -143,35 +165,53 @@ fn sign_again(lease: &Lease, now: Timestamp) -> Result<Effects, Refusal> {
 
 /// A lease that has ended or expired is never revived, and one about to is not renewed.
 fn alive(lease: &Lease, now: Timestamp) -> Result<(), Refusal> {
-    if let Some(end) = lease.end() {
-        return Err(lease_ended(lease, end.reason));
+    match lease.ended_by(now.plus(SHORTEST)) {
+        None => Ok(()),
+        Some(reason) => Err(lease_ended(lease, reason)),
     }
-    if now.plus(SHORTEST) >= lease.last_expiry {
-        return Err(lease_ended(lease, EndReason::Expired));
-    }
-    Ok(())
 }
 
-fn not_held(view: &View, resource: &ResourceName) -> Result<(), Refusal> {
+pub(crate) fn not_held(view: &View, task: &Task, resource: &ResourceName) -> Result<(), Refusal> {
     let Some(hold) = &view.hold else { return Ok(()) };
-    Err(Refusal::new(
-        Reason::HeldAfterKill,
-        format!(
-            "`{resource}` is held for this agent and task since {} killed lease `{}`",
-            hold.by, hold.lease
-        ),
-    )
-    .fix(format!("an operator can lift the hold: taskpass lease release {}", hold.lease))
-    .with("lease", hold.lease))
+    let by = &hold.by;
+    Err(match hold.lease {
+        Some(lease) => Refusal::new(
+            Reason::HeldAfterKill,
+            format!("`{resource}` is held for this agent and task by {by}, because of lease `{lease}`"),
+        )
+        .fix(format!("an operator can lift the hold: taskpass lease release {lease}"))
+        .with("lease", lease),
+        None => Refusal::new(
+            Reason::HeldAfterKill,
+            format!("`{resource}` is held for this agent and task by {by}"),
+        )
+        .fix(format!("an operator can lift the hold: taskpass task release {} {resource}", task.id)),
+    }
+    .with("task", task.id)
+    .with("resource", resource))
 }
 
-fn in_force(view: &View, decided_under: &PolicyRevision) -> Result<(), Refusal> {
+pub(crate) fn in_force(view: &View, decided_under: &PolicyRevision) -> Result<(), Refusal> {
     if view.policy_revision.as_ref() == Some(decided_under) {
         return Ok(());
     }
-    Err(Refusal::new(Reason::PolicyChanged, "the policies changed while this was being decided")
+    Err(policies_changed("the policies changed while this was being decided")
         .fix("ask again")
         .with("decided_under", decided_under))
+}
+
+pub(crate) fn policies_changed(message: &str) -> Refusal {
+    Refusal::new(Reason::PolicyChanged, message)
+}
+
+fn issued_one_more(task: &Task) -> Task {
+    let mut task = task.clone();
+    task.issued = task.issued.saturating_add(1);
+    task
+}
+
+fn after(span: Option<Ttl>, now: Timestamp) -> Option<Timestamp> {
+    span.map(|span| now.plus(span.as_duration()))
 }
 
 impl Task {
@@ -238,7 +278,13 @@ fn expiry(
         .with("task", task.id))
 }
 
-fn new_lease(plan: &PlanLease, task: &Task, expires_at: Timestamp, now: Timestamp) -> Lease {
+fn new_lease(
+    plan: &PlanLease,
+    task: &Task,
+    expires_at: Timestamp,
+    approval: Option<ApprovalId>,
+    now: Timestamp,
+) -> Lease {
     Lease {
         tenant: plan.tenant.clone(),
         id: plan.id,
@@ -256,12 +302,21 @@ fn new_lease(plan: &PlanLease, task: &Task, expires_at: Timestamp, now: Timestam
         policy_revision: plan.fence.policy_revision.clone(),
         key_generation: plan.key_generation,
         requested_ttl: plan.ttl,
+        attested: plan.attested.clone(),
+        attestation_age_secs: plan.attestation_age_secs,
+        counters: plan.counters,
+        approval,
         request: plan.request.id.clone(),
         created_at: now,
         issued_at: now.floor_to_secs(),
         expires_at,
         last_expiry: expires_at,
         hard_stop: task.deadline,
+        cut: None,
+        recheck: plan.obligations.recheck,
+        recheck_at: after(plan.obligations.recheck, now),
+        uses: 0,
+        max_uses: plan.obligations.max_uses,
         renewal: 0,
         renewal_request: None,
         state: LeaseState::Active,

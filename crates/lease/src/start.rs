@@ -1,9 +1,13 @@
 //! Starting and delegating tasks.
 
 use crate::{
-    Effects, Limits, Outcome, RequestKey, RequestRecord, RequestTarget, StartTask, Task, TaskState, View,
+    Approval, Effects, Limits, Outcome, RequestKey, RequestRecord, RequestTarget, StartTask, Task, TaskState,
+    View,
+    consent::consent,
+    plan::in_force,
     step::{standing, task_ended},
 };
+use std::collections::BTreeMap;
 use taskpass_types::{EndReason, Reason, Refusal, TaskPath, Timestamp};
 
 /// Bounds on what one task may carry.
@@ -26,7 +30,13 @@ pub(crate) fn start_task(
         return Err(quota("running tasks of one agent", limits.tasks_per_agent));
     }
     let parent = start.parent.map(|_| parent_of(&view, start, limits, now)).transpose()?;
-    let task = new_task(start, parent, now)?;
+    if let Some(fence) = &start.fence {
+        in_force(&view, &fence.policy_revision)?;
+    }
+    // Who hands a task on is who asked for approval, not who gets it.
+    let asker = parent.and_then(Task::agent).unwrap_or(&start.agent);
+    let approval = consent(&view, asker, &BTreeMap::new(), start.approval.as_ref(), start.id, now)?;
+    let task = new_task(start, parent, approval.as_ref(), now)?;
     let parent = parent.cloned().map(|mut parent| {
         parent.live_below = parent.live_below.saturating_add(1);
         parent
@@ -41,6 +51,7 @@ pub(crate) fn start_task(
             },
             RequestRecord { digest: start.request.digest, target: RequestTarget::Task(task.id) },
         )),
+        approval,
         outcome: Outcome::Running(Box::new(task)),
         ..Effects::default()
     })
@@ -70,34 +81,33 @@ fn replay(
     if start.parent.is_some() {
         standing(view, now)?;
     }
+    if let Some(fence) = &start.fence {
+        in_force(view, &fence.policy_revision)?;
+    }
     Ok(Effects { outcome: Outcome::ReplayedTask(Box::new(task.clone())), ..Effects::default() })
 }
 
 fn check_size(start: &StartTask, limits: &Limits) -> Result<(), Refusal> {
-    let invalid = |field: &'static str, what: String| {
-        Err(Refusal::new(Reason::FieldInvalid, format!("`{field}` {what}")).with("field", field))
-    };
     if start.scopes.is_empty() {
-        return invalid("scopes", "is empty: a task without a scope can do nothing".to_owned());
+        return Err(invalid("scopes", "is empty: a task without a scope can do nothing".to_owned()));
     }
     if start.scopes.len() > MAX_SCOPES {
-        return invalid(
-            "scopes",
-            format!("has {} entries, at most {MAX_SCOPES} are allowed", start.scopes.len()),
-        );
+        let what = format!("has {} entries, at most {MAX_SCOPES} are allowed", start.scopes.len());
+        return Err(invalid("scopes", what));
     }
     if start.purpose.len() > MAX_PURPOSE_BYTES {
-        return invalid("purpose", format!("is longer than {MAX_PURPOSE_BYTES} bytes"));
+        return Err(invalid("purpose", format!("is longer than {MAX_PURPOSE_BYTES} bytes")));
     }
     if start.labels.len() > MAX_LABELS {
-        return invalid("labels", format!("has more than {MAX_LABELS} entries"));
+        return Err(invalid("labels", format!("has more than {MAX_LABELS} entries")));
     }
     if start.labels.iter().any(|(key, value)| key.is_empty() || key.len().max(value.len()) > MAX_LABEL_BYTES)
     {
-        return invalid(
-            "labels",
-            format!("has an empty key, or a key or value over {MAX_LABEL_BYTES} bytes"),
-        );
+        let what = format!("has an empty key, or a key or value over {MAX_LABEL_BYTES} bytes");
+        return Err(invalid("labels", what));
+    }
+    if start.sensitivity.as_ref().is_some_and(|word| word.is_empty() || word.len() > MAX_LABEL_BYTES) {
+        return Err(invalid("sensitivity", format!("is empty or longer than {MAX_LABEL_BYTES} bytes")));
     }
     if start.ttl.as_duration() > limits.task_max {
         return Err(Refusal::new(
@@ -130,13 +140,28 @@ fn parent_of<'a>(
         .with("scope", scope)
         .with("parent", parent.id));
     }
+    // Narrowing one's own task is no detour; coming back through somebody else is.
+    if parent.agent() != Some(&start.agent) && parent.agents.contains(&start.agent) {
+        return Err(Refusal::new(
+            Reason::DelegationCycle,
+            format!("`{}` handed this task on; it cannot get it back from below", start.agent),
+        )
+        .fix("delegate to an agent that is not yet in the task path")
+        .with("agent", &start.agent)
+        .with("parent", parent.id));
+    }
     if parent.live_below >= limits.live_per_task {
         return Err(quota("live leases and child tasks of one task", limits.live_per_task));
     }
     Ok(parent)
 }
 
-fn new_task(start: &StartTask, parent: Option<&Task>, now: Timestamp) -> Result<Task, Refusal> {
+fn new_task(
+    start: &StartTask,
+    parent: Option<&Task>,
+    approval: Option<&Approval>,
+    now: Timestamp,
+) -> Result<Task, Refusal> {
     let path = match parent {
         None => TaskPath::root(start.id),
         Some(parent) => parent.path.child(start.id).ok_or_else(|| {
@@ -146,7 +171,8 @@ fn new_task(start: &StartTask, parent: Option<&Task>, now: Timestamp) -> Result<
             )
         })?,
     };
-    let wanted = now.plus(start.ttl.as_duration());
+    let ttl = start.max_ttl.map_or(start.ttl, |max| start.ttl.min(max));
+    let wanted = now.plus(ttl.as_duration());
     Ok(Task {
         tenant: start.tenant.clone(),
         id: start.id,
@@ -163,6 +189,10 @@ fn new_task(start: &StartTask, parent: Option<&Task>, now: Timestamp) -> Result<
         scopes: start.scopes.clone(),
         initiator: start.initiator.clone(),
         labels: start.labels.clone(),
+        sensitivity: start.sensitivity.clone().or_else(|| parent?.sensitivity.clone()),
+        decision: start.decision,
+        policy_revision: start.fence.as_ref().map(|fence| fence.policy_revision.clone()),
+        approval: approval.map(|approval| approval.id),
         created_at: now,
         deadline: parent.map_or(wanted, |parent| wanted.min(parent.deadline)),
         heartbeat: start.heartbeat,
@@ -170,6 +200,8 @@ fn new_task(start: &StartTask, parent: Option<&Task>, now: Timestamp) -> Result<
         request: start.request.id.clone(),
         live_below: 0,
         issued: 0,
+        calls: 0,
+        window: None,
         state: TaskState::Running,
     })
 }
@@ -178,6 +210,10 @@ pub(crate) fn request_id_reused(id: &str) -> Refusal {
     Refusal::new(Reason::RequestIdReused, format!("request id `{id}` was used before for something else"))
         .fix("use a new request id for a new request; repeat one only with the same content")
         .with("request_id", id)
+}
+
+pub(crate) fn invalid(field: &'static str, what: String) -> Refusal {
+    Refusal::new(Reason::FieldInvalid, format!("`{field}` {what}")).with("field", field)
 }
 
 pub(crate) fn quota(what: &'static str, limit: u32) -> Refusal {

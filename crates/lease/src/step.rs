@@ -2,7 +2,7 @@
 
 use crate::{
     Effects, End, EndLease, EndTask, Ended, Event, Heartbeat, Hold, HoldChange, HoldKey, Lease, LeaseState,
-    Limits, Outcome, ReleaseHold, Task, TaskState, View, plan, settle, start,
+    Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, plan, policies, settle, start,
 };
 use std::time::Duration;
 use taskpass_types::{DenyRecord, DenySubject, EndReason, Reason, Refusal, Timestamp};
@@ -16,20 +16,24 @@ const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
 /// A [`Refusal`] that explains itself to the caller; none of them depends on another tenant's records.
 pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Result<Effects, Refusal> {
     match event {
+        Event::CallTool(call) => calls::call_tool(view, call, now),
+        Event::CutLease(cut) => cut::cut_lease(view, cut, now),
         Event::ForgetDeny(..) => Ok(forget_deny(view, now)),
         Event::EndLease(end) => end_lease(view, end, now),
         Event::EndTask(end) => end_task(view, end, now),
         Event::Heartbeat(beat) => heartbeat(&view, beat, now),
+        Event::HoldTask(hold) => calls::hold_task(view, hold, now),
         Event::PlanLease(plan) => plan::plan_lease(view, plan, limits, now),
         Event::ReleaseHold(release) => Ok(release_hold(&view, release)),
         Event::RenewLease(renew) => plan::renew_lease(view, renew, limits, now),
-        Event::SetPolicyRevision(revision) => {
-            Ok(Effects { policy_revision: Some(revision.clone()), ..Effects::default() })
-        }
+        Event::RequestApproval(request) => ask::request_approval(view, request, limits, now),
+        Event::SetPolicies(set) => policies::set_policies(view, set, now),
         Event::SettleTask(..) => Ok(settle::settle_task(view)),
         Event::StartTask(start) => start::start_task(view, start, limits, now),
-        Event::TickLease(..) => Ok(tick_lease(view, limits, now)),
+        Event::TickApproval(..) => Ok(ask::tick_approval(view, limits, now)),
+        Event::TickLease(..) => tick_lease(view, limits, now),
         Event::TickTask(..) => tick_task(view, limits, now),
+        Event::Vote(cast) => ask::cast_vote(view, cast, now),
     }
 }
 
@@ -94,7 +98,7 @@ fn end_task(view: View, end: &EndTask, now: Timestamp) -> Result<Effects, Refusa
     })
 }
 
-fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Effects, Refusal> {
+pub(crate) fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Effects, Refusal> {
     let mut lease = view.lease.ok_or_else(lease_not_found)?;
     if let Some(end) = lease.end() {
         return Ok(Effects { outcome: Outcome::AlreadyEnded(end.clone()), ..Effects::default() });
@@ -118,7 +122,7 @@ fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Effects, Refu
                 task,
                 resource: lease.resource.clone(),
             },
-            Hold { at: now, by: bounded(&end.by), lease: lease.id },
+            Hold { at: now, by: bounded(&end.by), lease: Some(lease.id) },
         )),
         _ => None,
     };
@@ -161,10 +165,14 @@ fn tick_task(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Ref
     }
 }
 
-fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Effects {
-    let Some(mut lease) = view.lease else { return Effects::default() };
-    match lease.end() {
-        None if now >= lease.last_expiry => {
+fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Refusal> {
+    let Some(mut lease) = view.lease.clone() else { return Ok(Effects::default()) };
+    Ok(match (lease.end(), lease.ended_by(now)) {
+        (None, Some(EndReason::Drifted)) => {
+            let by = lease.cut.as_ref().map_or("broker/deadlines", |cut| &cut.by);
+            return end_lease(view, &cut::drifted(&lease, by), now);
+        }
+        (None, Some(_)) => {
             lease.state = LeaseState::Ended(End {
                 reason: EndReason::Expired,
                 at: lease.last_expiry,
@@ -178,13 +186,21 @@ fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Effects {
                 ..Effects::default()
             }
         }
-        Some(end) if now >= end.at.plus(limits.kept()) => Effects {
+        (None, None) if lease.recheck_at.is_some_and(|at| now >= at) => {
+            lease.recheck_at = lease.recheck.map(|every| now.plus(every.as_duration()));
+            Effects {
+                leases: vec![lease.clone()],
+                outcome: Outcome::RecheckDue(Box::new(lease)),
+                ..Effects::default()
+            }
+        }
+        (Some(end), _) if now >= end.at.plus(limits.kept()) => Effects {
             forget_lease: Some((lease.tenant.clone(), lease.id)),
             outcome: Outcome::Forgotten,
             ..Effects::default()
         },
         _ => Effects::default(),
-    }
+    })
 }
 
 fn forget_deny(view: View, now: Timestamp) -> Effects {
@@ -210,6 +226,6 @@ fn one_less_below(mut task: Task) -> Task {
 }
 
 /// Whoever ends something is named in at most this many characters.
-fn bounded(by: &str) -> String {
+pub(crate) fn bounded(by: &str) -> String {
     by.chars().take(200).collect()
 }

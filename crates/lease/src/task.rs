@@ -1,11 +1,11 @@
 //! The task: the unit of authority.
 
-use crate::Limits;
+use crate::{CallWindow, Limits};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
-    AgentId, EndReason, Epoch, Initiator, Owner, RequestId, Scope, TaskId, TaskKind, TaskPath, TenantId,
-    Timestamp, Ttl,
+    AgentId, ApprovalId, Counters, DecisionId, EndReason, Epoch, Initiator, Owner, PolicyRevision, RequestId,
+    Scope, TaskId, TaskKind, TaskPath, TenantId, Timestamp, Ttl,
 };
 
 /// What an agent may do, until when, and for whom.
@@ -31,6 +31,14 @@ pub struct Task {
     pub initiator: Initiator,
     /// For people and selectors.
     pub labels: BTreeMap<String, String>,
+    /// How sensitive what it works on is, a word of the policies.
+    pub sensitivity: Option<String>,
+    /// For a delegation: the decision that allowed it.
+    pub decision: Option<DecisionId>,
+    /// For a delegation: the policies that were in force then.
+    pub policy_revision: Option<PolicyRevision>,
+    /// The approval that it rested on.
+    pub approval: Option<ApprovalId>,
     /// When it was started.
     pub created_at: Timestamp,
     /// When it ends at the latest.
@@ -43,8 +51,12 @@ pub struct Task {
     pub request: RequestId,
     /// Leases and child tasks under it that live, or that still have to be marked as ended.
     pub live_below: u32,
-    /// Leases ever issued under it.
+    /// Leases ever issued under it and all below it.
     pub issued: u32,
+    /// Tool calls ever allowed under it and all below it.
+    pub calls: u32,
+    /// The calls of the current minute; only a root task counts them, for all below it.
+    pub window: Option<CallWindow>,
     /// Running or ended.
     pub state: TaskState,
 }
@@ -91,6 +103,11 @@ impl Task {
             TaskState::Ended(end) => Some(end),
             TaskState::Running => None,
         }
+    }
+
+    /// What policies may ask for: what `root`, the task at the top, has used so far, and what lives below this one.
+    pub fn counters(&self, root: &Self) -> Counters {
+        Counters { credentials: root.issued, live: self.live_below, tool_calls: root.calls }
     }
 
     /// When something has to be done about it: its deadline or silence while it runs, at once while what is below it is

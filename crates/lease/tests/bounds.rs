@@ -9,7 +9,9 @@ mod world;
 use common::{NEVER, plan, renew, revision, secs, start};
 use std::time::Duration;
 use taskpass_lease::{EndTask, Event, Lease, Limits, Outcome, PlanLease, RenewLease, StartTask};
-use taskpass_types::{CredentialKind, EndReason, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp, Ttl};
+use taskpass_types::{
+    CredentialKind, EndReason, LeaseId, Obligations, Reason, Refusal, TaskId, TenantId, Timestamp, Ttl,
+};
 use world::World;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -46,6 +48,10 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Reason {
     result.unwrap_err().reason()
 }
 
+fn no_longer_than(max: u64) -> Obligations {
+    Obligations { max_ttl: Some(secs(max)), ..Obligations::default() }
+}
+
 #[test]
 fn a_lease_ends_with_the_first_thing_that_ends() {
     let (mut world, task) = world();
@@ -53,7 +59,7 @@ fn a_lease_ends_with_the_first_thing_that_ends() {
     let deadline = NOW.plus(Duration::from_secs(3600));
     let cases: [(PlanLease, Timestamp, Timestamp); 5] = [
         (base(), NOW, NOW.plus(Duration::from_secs(300))),
-        (PlanLease { policy_max_ttl: Some(secs(60)), ..base() }, NOW, NOW.plus(Duration::from_secs(60))),
+        (PlanLease { obligations: no_longer_than(60), ..base() }, NOW, NOW.plus(Duration::from_secs(60))),
         (
             PlanLease { evidence_expires_at: millis(NOW, 90_999), ..base() },
             NOW,

@@ -3,7 +3,7 @@
 use crate::{
     annotation::Annotations,
     nesting,
-    problem::{PolicyError, Position, Problem, one_line},
+    problem::{Lines, PolicyError, Position, Problem, one_line},
     request::Verb,
     rule::{self, Rule},
     schema,
@@ -11,11 +11,19 @@ use crate::{
 };
 use cedar_policy::{PolicyId, PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread,
+};
 
-/// Policies see the attributes of what the request names and nothing farther, because nothing else is there at
-/// decision time: `Agent::"x".owner` would validate, and then fail on every request.
-const MAX_DEREFERENCES: u32 = 1;
+/// Policies see the attributes and groups of what the request names (the agent, the resource, the initiator, who is
+/// delegated to) and of the owners of those, and nothing farther: nothing else is there at decision time. For the same
+/// reason nothing is known of an entity that only the policy names: `Agent::"x".owner` is refused.
+const MAX_DEREFERENCES: u32 = 2;
+
+/// Enough for the deepest text that [`nesting`] lets through. Cedar recurses over an expression to parse, to validate and
+/// to write it as JSON; what it does not use is never touched.
+const STACK_BYTES: usize = 32 << 20;
 
 /// How much of one of Cedar's messages is kept; they can quote a file.
 const MAX_CHARS: usize = 400;
@@ -26,8 +34,22 @@ pub(crate) struct Compiled {
     pub(crate) warnings: Vec<Problem>,
 }
 
-/// Parses, reads the annotations, and validates strictly.
+/// Parses, reads the annotations, and validates strictly; on a stack of its own, for how much the caller has left must
+/// not decide what is valid.
 pub(crate) fn compile(sources: &Sources) -> Result<Compiled, PolicyError> {
+    let failed = |why: String| PolicyError::from(Problem::of_file("policies", why));
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("policies".to_owned()).stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, || check(sources)) {
+            Ok(checking) => {
+                checking.join().unwrap_or_else(|_| Err(failed("they could not be checked".to_owned())))
+            }
+            Err(error) => Err(failed(format!("no thread to check them: {error}"))),
+        }
+    })
+}
+
+fn check(sources: &Sources) -> Result<Compiled, PolicyError> {
     let mut rules = Vec::new();
     let mut problems = Vec::new();
     for (file, text) in sources.iter() {
@@ -63,15 +85,16 @@ fn parse_file(file: &str, text: &str, rules: &mut Vec<Rule>, problems: &mut Vec<
             return;
         }
     };
+    let lines = Lines::of(text);
     for template in set.templates() {
-        let position = start(text, template.as_ref().loc().map(|loc| loc.start()));
+        let position = lines.position(template.as_ref().loc().map_or(0, |loc| loc.start()));
         problems.push(
             Problem::at(file, position, "policy templates are not supported")
                 .help("name the agent, group or resource in place of `?principal` and `?resource`"),
         );
     }
     for policy in set.policies() {
-        let position = start(text, policy.as_ref().loc().map(|loc| loc.start()));
+        let position = lines.position(policy.as_ref().loc().map_or(0, |loc| loc.start()));
         let permits = policy.effect() == cedar_policy::Effect::Permit;
         match Annotations::parse(policy.annotations(), permits) {
             Ok(annotations) => {
@@ -81,10 +104,6 @@ fn parse_file(file: &str, text: &str, rules: &mut Vec<Rule>, problems: &mut Vec<
             Err((what, help)) => problems.push(Problem::at(file, position, what).help(help)),
         }
     }
-}
-
-fn start(text: &str, offset: Option<usize>) -> Position {
-    Position::at(text, offset.unwrap_or(0))
 }
 
 fn repeated_ids(rules: &[Rule]) -> Vec<Problem> {
@@ -144,7 +163,7 @@ fn describe(file: &str, text: &str, fallback: Position, diagnostic: &dyn Diagnos
     }
     let problem = Problem::at(file, position, one_line(&what, MAX_CHARS));
     match diagnostic.help() {
-        Some(help) => problem.help(one_line(&help.to_string(), MAX_CHARS)),
+        Some(help) => problem.help(one_line(&essence(&help.to_string()), MAX_CHARS)),
         None => problem,
     }
 }

@@ -3,11 +3,12 @@
 use crate::{
     explain,
     policies::Policies,
+    reads::Reads,
     request::Request,
     rule::{self, PolicyName, Rule, RuleEffect},
 };
 use cedar_policy::{AuthorizationError, Authorizer, Entities, PolicySet, Response};
-use taskpass_types::{PolicyRevision, Reason, Refusal, Ttl};
+use taskpass_types::{Obligations, PolicyRevision, Reason, Refusal};
 
 /// The outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,6 @@ pub enum Effect {
     Allow,
     /// Anything else.
     Deny,
-}
-
-/// What a permission is tied to: the strictest of every permit that applied, so that adding a permit can never
-/// loosen another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Obligations {
-    /// The longest that the credential may live.
-    pub max_ttl: Option<Ttl>,
 }
 
 /// Why it was decided so, for the caller.
@@ -43,7 +36,8 @@ pub struct Decision {
     /// The policies that made it so, by file and line: permits when allowed; when denied those that could not be
     /// evaluated and those that forbid, or none when nothing permits.
     pub determining: Vec<PolicyName>,
-    /// What an allowed credential must keep to; none when denied.
+    /// What a permission is tied to: of every permit that applied, the strictest. Of a denial, at most what it leads to:
+    /// the harshest `outside_scope` of every `forbid` that applied.
     pub obligations: Obligations,
     /// The policies that were asked.
     pub revision: PolicyRevision,
@@ -84,14 +78,25 @@ pub(crate) struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    /// Evaluates a set of policies, numbered as in `rules`.
+    /// Evaluates a set of policies, numbered as in `rules`, which read no more than `reads`.
     pub(crate) fn of(
         rules: &'a [Rule],
         request: &Request<'_>,
+        reads: Reads,
         policies: &PolicySet,
         entities: &Entities,
     ) -> Result<Self, String> {
-        Ok(Self::new(rules, &Authorizer::new().is_authorized(&request.question()?, policies, entities)))
+        Ok(Self::new(rules, &Authorizer::new().is_authorized(&request.question(reads)?, policies, entities)))
+    }
+
+    /// Evaluates the policies that can apply.
+    pub(crate) fn ask(policies: &'a Policies, request: &Request<'_>) -> Self {
+        let Policies { rules, slices, .. } = policies;
+        let evaluated = slices.find(rules, request).and_then(|slice| {
+            let entities = slices.entities(slice.reads, request)?;
+            Verdict::of(rules, request, slice.reads, &slice.policies, &entities)
+        });
+        evaluated.unwrap_or_else(Self::of_nothing)
     }
 
     /// When not even the request could be built.
@@ -111,11 +116,11 @@ impl<'a> Verdict<'a> {
     }
 
     /// Only an undisturbed permission allows.
-    fn allows(&self) -> bool {
+    pub(crate) fn allows(&self) -> bool {
         self.errors.is_empty() && self.forbids.is_empty() && !self.permits.is_empty()
     }
 
-    fn determining(&self) -> Vec<PolicyName> {
+    pub(crate) fn determining(&self) -> Vec<PolicyName> {
         if self.allows() {
             return self.permits.iter().map(|rule| rule.name.clone()).collect();
         }
@@ -127,10 +132,11 @@ impl<'a> Verdict<'a> {
     }
 
     fn obligations(&self) -> Obligations {
-        if !self.allows() {
-            return Obligations::default();
-        }
-        Obligations { max_ttl: self.permits.iter().filter_map(|rule| rule.max_ttl).min() }
+        let applied = if self.allows() { &self.permits } else { &self.forbids };
+        applied.iter().fold(Obligations::default(), |mut strictest, rule| {
+            strictest.and(&rule.obligations);
+            strictest
+        })
     }
 }
 
@@ -143,10 +149,7 @@ fn named_error<'a>(rules: &'a [Rule], error: &AuthorizationError) -> (Option<&'a
 }
 
 pub(crate) fn decide(policies: &Policies, request: &Request<'_>) -> Decision {
-    let slice = policies.slices.find(&policies.rules, request);
-    let verdict =
-        slice.and_then(|slice| Verdict::of(&policies.rules, request, &slice.policies, &slice.entities));
-    conclude(policies, request, &verdict.unwrap_or_else(Verdict::of_nothing))
+    conclude(policies, request, &Verdict::ask(policies, request))
 }
 
 /// Makes a decision of a verdict.

@@ -63,7 +63,10 @@ fn forbidden(request: &Request<'_>, forbids: &[&Rule]) -> Explanation {
 
 fn uncovered(policies: &Policies, request: &Request<'_>) -> Explanation {
     let Request { agent, verb, resource, action, .. } = request;
-    let asked = format!("`{}` to {} `{action}` on `{}`", agent.id(), act(*verb), resource.name());
+    let mut asked = format!("`{}` to {} `{action}` on `{}`", agent.id(), act(*verb), resource.name());
+    if let Some(delegate) = request.delegate_to {
+        asked = format!("{asked} to `{}`", delegate.id());
+    }
     let (nearest, ask) = match Nearest::find(policies, request) {
         Nearest::Nothing => ("no policy names this agent for anything like it".to_owned(), ""),
         Nearest::OtherResource(rules) => {
@@ -152,11 +155,8 @@ fn act(verb: Verb) -> &'static str {
 }
 
 /// The first few, and how many more there are.
-fn list(items: impl Iterator<Item = String>) -> String {
-    let mut items = items;
-    let shown: Vec<_> = items.by_ref().take(MAX_NAMED).collect();
-    match items.count() {
-        0 => shown.join("; "),
-        more => format!("{}; and {more} more", shown.join("; ")),
-    }
+fn list(items: impl ExactSizeIterator<Item = String>) -> String {
+    let more = items.len().saturating_sub(MAX_NAMED);
+    let shown = items.take(MAX_NAMED).collect::<Vec<_>>().join("; ");
+    if more == 0 { shown } else { format!("{shown}; and {more} more") }
 }

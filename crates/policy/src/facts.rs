@@ -1,95 +1,180 @@
-//! What is known about an agent, a resource and a task: built once, used for many decisions.
+//! What is known about an agent, a user, a resource and a task: built once, used for many decisions.
 //!
-//! Invariant: facts do not depend on the policies, so that they outlive a reload.
+//! Invariants: facts do not depend on the policies, so that they outlive a reload; two that say the same have the same
+//! fingerprint, wherever they came from.
 
-use crate::schema;
-use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
+use crate::{
+    fingerprint::{Fingerprint, Writer},
+    plain::{self, Plain},
+    schema,
+};
+use cedar_policy::{Entity, EntityUid};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
-use taskpass_types::{AgentId, Initiator, Owner, ResourceName, TaskKind};
+use taskpass_types::{AgentId, ResourceName, TaskKind};
 
 /// An entity and everything it is in: exactly what the scope of a policy can match.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Lineage(Arc<[EntityUid]>);
+#[derive(Clone, Debug)]
+pub(crate) struct Lineage {
+    uids: Arc<[EntityUid]>,
+    fingerprint: Fingerprint,
+}
 
 impl Lineage {
     fn new(itself: EntityUid, mut ancestors: Vec<EntityUid>) -> Self {
         ancestors.sort_unstable();
         ancestors.dedup();
         ancestors.insert(0, itself);
-        Self(ancestors.into())
+        let mut writer = Writer::new();
+        for uid in &ancestors {
+            writer.text(uid.type_name().basename()).text(uid.id().unescaped());
+        }
+        Self { fingerprint: writer.finish(), uids: ancestors.into() }
     }
 
     /// The entity itself, then what it is in, sorted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &EntityUid> {
-        self.0.iter()
+        self.uids.iter()
     }
 
-    /// Builds the entity. Attributes here are literals, whose evaluation cannot fail; if it ever did, the entity would
-    /// have no attributes and a policy that reads one would fail, which denies.
-    fn entity(&self, attributes: HashMap<String, Value>) -> Entity {
-        let mut all = self.0.iter().cloned();
-        let itself = all.next().unwrap_or_else(|| schema::group(""));
-        let parents: HashSet<_> = all.collect();
-        Entity::new(itself.clone(), attributes, parents).unwrap_or_else(|_| Entity::with_uid(itself))
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 }
-
-/// What policies know about an agent. Cheap to clone; keep it as long as the agent's record and its attestation.
-#[derive(Clone, Debug)]
-pub struct AgentFacts(Arc<Facts<AgentId>>);
-
-/// What policies know about a resource. Cheap to clone; keep it as long as the resource's record.
-#[derive(Clone, Debug)]
-pub struct ResourceFacts(Arc<Facts<ResourceName>>);
 
 #[derive(Debug)]
 struct Facts<Name> {
     name: Name,
     lineage: Lineage,
     entity: Entity,
+    fingerprint: Fingerprint,
 }
 
-impl AgentFacts {
-    /// An agent, who answers for it, the groups that the operator put it in, its labels, and the selectors that its
-    /// attestation proved. It is also in the group of every path above its name: `dev/maya/claude` in `dev` and
-    /// `dev/maya`.
-    pub fn new(
-        id: &AgentId,
-        owner: &Owner,
-        groups: &[String],
-        labels: &BTreeMap<String, String>,
-        attested: &[String],
+impl<Name> Facts<Name> {
+    /// Builds the entity. Attributes are literals, whose evaluation cannot fail; if it ever did, the entity would have no
+    /// attributes and a policy that reads one would fail, which denies.
+    fn new<const N: usize>(
+        name: Name,
+        lineage: Lineage,
+        attributes: [(&'static str, Option<Plain<'_>>); N],
     ) -> Self {
-        let groups =
-            groups.iter().map(String::as_str).chain(paths_above(id.as_str())).map(schema::group).collect();
-        let lineage = Lineage::new(schema::agent(id.as_str()), groups);
-        let entity = lineage.entity(HashMap::from([
-            ("attested".to_owned(), strings(attested.iter().cloned())),
-            ("labels".to_owned(), pairs(labels)),
-            ("owner".to_owned(), text(owner.as_str())),
-        ]));
-        Self(Arc::new(Facts { name: id.clone(), lineage, entity }))
+        let mut writer = Writer::new();
+        writer.fingerprint(lineage.fingerprint());
+        for (_, value) in attributes {
+            plain::write(value, &mut writer);
+        }
+        let values: HashMap<_, _> = attributes
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?.cedar())))
+            .collect();
+        let mut all = lineage.iter().cloned();
+        let itself = all.next().unwrap_or_else(|| schema::group(""));
+        let parents: HashSet<_> = all.collect();
+        let entity =
+            Entity::new(itself.clone(), values, parents).unwrap_or_else(|_| Entity::with_uid(itself));
+        Self { name, lineage, entity, fingerprint: writer.finish() }
+    }
+}
+
+/// What policies know about a person, or about a program that starts tasks. Cheap to clone; keep it as long as the
+/// user's record.
+///
+/// The owner of an agent, the initiator of a task and the owner of who it is delegated to may be one person: then all of
+/// them have to say the same, or else the request is denied, for a contradiction is no knowledge.
+#[derive(Clone, Debug)]
+pub struct UserFacts(Arc<Facts<Box<str>>>);
+
+/// What policies know about an agent. Cheap to clone; keep it as long as the agent's record and its attestation.
+#[derive(Clone, Debug)]
+pub struct AgentFacts {
+    facts: Arc<Facts<AgentId>>,
+    owner: UserFacts,
+}
+
+/// What policies know about a resource. Cheap to clone; keep it as long as the resource's record.
+#[derive(Clone, Debug)]
+pub struct ResourceFacts(Arc<Facts<ResourceName>>);
+
+impl UserFacts {
+    /// A user by the name of a person (`maya@acme.test`) or of a program (`orchestrator/scheduler`), the groups that the
+    /// operator put it in, and its labels. It is in no group by its name: who starts a task may choose what it is called.
+    pub fn new<'a>(
+        name: &str,
+        groups: impl IntoIterator<Item = &'a str>,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        let lineage = Lineage::new(schema::user(name), groups.into_iter().map(schema::group).collect());
+        let attributes = [("labels", Some(Plain::Texts(&pairs(labels))))];
+        Self(Arc::new(Facts::new(name.into(), lineage, attributes)))
     }
 
-    /// The agent.
-    pub fn id(&self) -> &AgentId {
+    /// A user of whom nothing is known but the name.
+    pub fn stranger(name: &str) -> Self {
+        Self::new(name, [], &BTreeMap::new())
+    }
+
+    /// The user.
+    pub fn name(&self) -> &str {
         &self.0.name
-    }
-
-    /// Whether the two say the same.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.entity.deep_eq(&other.0.entity)
-    }
-
-    pub(crate) fn lineage(&self) -> &Lineage {
-        &self.0.lineage
     }
 
     pub(crate) fn entity(&self) -> &Entity {
         &self.0.entity
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint
+    }
+}
+
+impl AgentFacts {
+    /// An agent, who answers for it, the groups that the operator put it in, its labels, and the selectors that its
+    /// attestation proved. It is also in the group of every path above its name: `dev/maya/helper` in `dev` and
+    /// `dev/maya`.
+    pub fn new<'a>(
+        id: &AgentId,
+        owner: &UserFacts,
+        groups: impl IntoIterator<Item = &'a str>,
+        labels: &BTreeMap<String, String>,
+        attested: &[String],
+    ) -> Self {
+        let groups = groups.into_iter().map(schema::group);
+        let groups = groups.chain(paths_above(id.as_str()).map(schema::group)).collect();
+        let lineage = Lineage::new(schema::agent(id.as_str()), groups);
+        let mut attested = attested.to_vec();
+        attested.sort_unstable();
+        attested.dedup();
+        let attributes = [
+            ("attested", Some(Plain::Texts(&attested))),
+            ("labels", Some(Plain::Texts(&pairs(labels)))),
+            ("owner", Some(Plain::User(owner))),
+        ];
+        Self { facts: Arc::new(Facts::new(id.clone(), lineage, attributes)), owner: owner.clone() }
+    }
+
+    /// The agent.
+    pub fn id(&self) -> &AgentId {
+        &self.facts.name
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> &UserFacts {
+        &self.owner
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.facts.lineage
+    }
+
+    pub(crate) fn entity(&self) -> &Entity {
+        &self.facts.entity
+    }
+
+    /// Also of all that is known about the owner.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.facts.fingerprint
     }
 }
 
@@ -104,20 +189,17 @@ impl ResourceFacts {
     ) -> Self {
         let above = paths_above(name.as_str()).map(schema::resource).collect();
         let lineage = Lineage::new(schema::resource(name.as_str()), above);
-        let optional = [("environment", environment), ("sensitivity", sensitivity)];
-        let attributes = optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), text(value?))));
-        let entity = lineage.entity(attributes.chain([("labels".to_owned(), pairs(labels))]).collect());
-        Self(Arc::new(Facts { name: name.clone(), lineage, entity }))
+        let attributes = [
+            ("environment", environment.map(Plain::Text)),
+            ("labels", Some(Plain::Texts(&pairs(labels)))),
+            ("sensitivity", sensitivity.map(Plain::Text)),
+        ];
+        Self(Arc::new(Facts::new(name.clone(), lineage, attributes)))
     }
 
     /// The resource.
     pub fn name(&self) -> &ResourceName {
         &self.0.name
-    }
-
-    /// Whether the two say the same.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.entity.deep_eq(&other.0.entity)
     }
 
     pub(crate) fn lineage(&self) -> &Lineage {
@@ -127,47 +209,54 @@ impl ResourceFacts {
     pub(crate) fn entity(&self) -> &Entity {
         &self.0.entity
     }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint
+    }
 }
 
-/// What policies know about a task: `context.task`.
+/// What policies know about a task: `context.task`. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TaskFacts(Value);
+pub struct TaskFacts(Arc<Task>);
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) kind: TaskKind,
+    pub(crate) purpose: Box<str>,
+    pub(crate) initiator: UserFacts,
+    pub(crate) depth: usize,
+    pub(crate) labels: Vec<String>,
+    pub(crate) sensitivity: Option<Box<str>>,
+}
 
 impl TaskFacts {
-    /// A task of a kind, why and by whom it was started, how many tasks are above it, and its labels.
+    /// A task of a kind, why and by whom it was started, how many tasks are above it, its labels, and how much harm is in
+    /// what it handles.
     pub fn new(
         kind: &TaskKind,
         purpose: &str,
-        initiator: &Initiator,
+        initiator: &UserFacts,
         depth: usize,
         labels: &BTreeMap<String, String>,
+        sensitivity: Option<&str>,
     ) -> Self {
-        let fields = [
-            ("depth".to_owned(), Value::new_long(i64::try_from(depth).unwrap_or(i64::MAX))),
-            ("initiator".to_owned(), text(initiator.as_str())),
-            ("kind".to_owned(), text(kind.as_str())),
-            ("labels".to_owned(), pairs(labels)),
-            ("purpose".to_owned(), text(purpose)),
-        ];
-        // Only a key that comes twice could fail; policies that read the text in its place fail, which denies.
-        Self(Value::new_record(fields).unwrap_or_else(|_| text("")))
+        Self(Arc::new(Task {
+            kind: kind.clone(),
+            purpose: purpose.into(),
+            initiator: initiator.clone(),
+            depth,
+            labels: pairs(labels),
+            sensitivity: sensitivity.map(Into::into),
+        }))
     }
 
-    pub(crate) fn value(&self) -> Value {
-        self.0.clone()
+    pub(crate) fn get(&self) -> &Task {
+        &self.0
     }
 }
 
-pub(crate) fn text(value: &str) -> Value {
-    Value::new_string(value.to_owned())
-}
-
-fn strings(values: impl IntoIterator<Item = String>) -> Value {
-    Value::new_set(values.into_iter().map(Value::new_string))
-}
-
-fn pairs(labels: &BTreeMap<String, String>) -> Value {
-    strings(labels.iter().map(|(key, value)| format!("{key}={value}")))
+fn pairs(labels: &BTreeMap<String, String>) -> Vec<String> {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 /// `a/b/c` gives `a` and `a/b`.
@@ -179,16 +268,28 @@ fn paths_above(path: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn uids(lineage: &Lineage) -> Vec<String> {
+        lineage.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn an_agent_is_in_its_groups_and_in_those_of_the_paths_above_it() {
-        let groups = ["night".to_owned(), "dev".to_owned()];
-        let id = AgentId::new("dev/maya/claude").unwrap();
-        let agent =
-            AgentFacts::new(&id, &Owner::new("maya@acme.test").unwrap(), &groups, &BTreeMap::new(), &[]);
-        let names: Vec<String> = agent.lineage().iter().map(ToString::to_string).collect();
+        let id = AgentId::new("dev/maya/helper").unwrap();
+        let owner = UserFacts::stranger("maya@acme.test");
+        let agent = AgentFacts::new(&id, &owner, ["night", "dev"], &BTreeMap::new(), &[]);
         let expected =
-            [r#"Agent::"dev/maya/claude""#, r#"Group::"dev""#, r#"Group::"dev/maya""#, r#"Group::"night""#];
-        assert_eq!(names, expected);
+            [r#"Agent::"dev/maya/helper""#, r#"Group::"dev""#, r#"Group::"dev/maya""#, r#"Group::"night""#];
+        assert_eq!(uids(agent.lineage()), expected);
+    }
+
+    #[test]
+    fn a_user_is_in_no_group_by_its_name() {
+        let user = UserFacts::new("finance/scheduler", ["night"], &BTreeMap::new());
+        assert_eq!(uids(&user.0.lineage), [r#"User::"finance/scheduler""#, r#"Group::"night""#]);
     }
 
     #[test]
@@ -196,5 +297,43 @@ mod tests {
         let resource =
             ResourceFacts::new(&ResourceName::new("demo-api").unwrap(), &BTreeMap::new(), None, None);
         assert_eq!(resource.lineage().iter().count(), 1);
+    }
+
+    #[test]
+    fn facts_are_told_apart_by_what_they_say() {
+        let user = |name: &str, groups: &[&str], pairs| {
+            UserFacts::new(name, groups.iter().copied(), &labels(pairs)).fingerprint()
+        };
+        assert_eq!(user("maya", &["a", "b"], &[("k", "v")]), user("maya", &["b", "a", "a"], &[("k", "v")]));
+        for other in [user("noor", &["a"], &[]), user("maya", &[], &[]), user("maya", &["a"], &[("k", "v")])]
+        {
+            assert_ne!(user("maya", &["a"], &[]), other);
+        }
+
+        let id = AgentId::new("ci/bot").unwrap();
+        let agent = |owner: &UserFacts, groups: &[&str], pairs, attested: &[&str]| {
+            let attested: Vec<String> = attested.iter().map(ToString::to_string).collect();
+            AgentFacts::new(&id, owner, groups.iter().copied(), &labels(pairs), &attested).fingerprint()
+        };
+        let owner = UserFacts::stranger("maya");
+        let one = agent(&owner, &[], &[], &["x", "y"]);
+        assert_eq!(one, agent(&UserFacts::stranger("maya"), &["ci"], &[], &["y", "x", "y"]));
+        for other in [
+            agent(&UserFacts::new("maya", ["leads"], &BTreeMap::new()), &[], &[], &["x", "y"]),
+            agent(&owner, &["night"], &[], &["x", "y"]),
+            agent(&owner, &[], &[("x", "y")], &["x", "y"]),
+            agent(&owner, &[], &[], &["x"]),
+        ] {
+            assert_ne!(one, other);
+        }
+
+        let name = ResourceName::new("s3/reports").unwrap();
+        let resource = |environment, sensitivity| {
+            ResourceFacts::new(&name, &BTreeMap::new(), environment, sensitivity).fingerprint()
+        };
+        assert_eq!(resource(Some("prod"), None), resource(Some("prod"), None));
+        for other in [resource(None, None), resource(None, Some("prod")), resource(Some("prod"), Some(""))] {
+            assert_ne!(resource(Some("prod"), None), other);
+        }
     }
 }

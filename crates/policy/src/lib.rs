@@ -1,20 +1,22 @@
-//! Policy: Cedar policies are loaded, checked, sliced and asked, one scope at a time.
+//! Policy: Cedar policies are loaded, checked, sliced and asked, one scope at a time; and tested, before they are used.
 //!
 //! ```
-//! use taskpass_policy::{AgentFacts, Effect, Policies, Request, ResourceFacts, TaskFacts, Verb};
-//! use taskpass_types::{ActionName, AgentId, CredentialKind, Initiator, Owner, ResourceName, Revocability, TaskKind, Ttl};
+//! use taskpass_policy::{AgentFacts, Effect, Policies, Request, ResourceFacts, TaskFacts, UserFacts, Verb};
+//! use taskpass_types::{
+//!     ActionName, AgentId, Counters, CredentialKind, ResourceName, Revocability, TaskKind, Timestamp, Ttl,
+//! };
 //! use std::{collections::BTreeMap, time::Duration};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policies = Policies::from_sources([(
 //!     "invoices.cedar",
 //!     r#"@max_ttl("15m") permit (principal in Group::"ci", action == Action::"issue", resource == Resource::"billing-api")
-//!        when { context.action == "invoice:read" };"#,
+//!        when { context.action == "invoice:read" && principal.owner in Group::"finance" };"#,
 //! )])?;
-//! let agent = AgentFacts::new(&AgentId::new("ci/invoice-bot")?, &Owner::new("maya@acme.test")?, &[], &BTreeMap::new(), &[]);
+//! let maya = UserFacts::new("maya@acme.test", ["finance"], &BTreeMap::new());
+//! let agent = AgentFacts::new(&AgentId::new("ci/invoice-bot")?, &maya, [], &BTreeMap::new(), &[]);
 //! let resource = ResourceFacts::new(&ResourceName::new("billing-api")?, &BTreeMap::new(), None, None);
-//! let initiator = Initiator::new("maya@acme.test")?;
-//! let task = TaskFacts::new(&TaskKind::new("close-books")?, "close November", &initiator, 0, &BTreeMap::new());
+//! let task = TaskFacts::new(&TaskKind::new("close-books")?, "close November", &maya, 0, &BTreeMap::new(), None);
 //! let decision = policies.decide(&Request {
 //!     agent: &agent,
 //!     verb: Verb::Issue,
@@ -26,6 +28,10 @@
 //!     bound: true,
 //!     task: &task,
 //!     attestation_age: Duration::from_secs(12),
+//!     now: Timestamp::from_secs(1_790_000_000),
+//!     counters: Counters::default(),
+//!     tool: None,
+//!     delegate_to: None,
 //! });
 //! assert_eq!(decision.effect, Effect::Allow);
 //! assert_eq!(decision.obligations.max_ttl, Some(Ttl::from_secs(900)?));
@@ -35,29 +41,39 @@
 //!
 //! Invariants: a set of policies takes effect whole and strictly validated, or not at all; what is not permitted is
 //! denied; an evaluation error denies, because Cedar skips a policy that fails and a skipped `forbid` must not open a
-//! door; the slice that is evaluated decides exactly what the whole set would; equal input gives equal text. No I/O
-//! except the reading of a directory of policy files, no async.
+//! door; the slice that is evaluated decides exactly what the whole set would; requests of one class are decided alike;
+//! equal input gives equal text. No I/O except the reading of a directory of policies or of a suite, no async.
 
 mod annotation;
+mod class;
 mod compile;
 mod decide;
 pub mod demo;
 mod explain;
 mod facts;
+mod fingerprint;
+mod moment;
 mod nesting;
+mod plain;
 mod policies;
 mod problem;
+mod reads;
 mod report;
 mod request;
 mod rule;
 mod schema;
 mod slice;
 mod source;
+mod span;
+mod suggest;
+mod suite;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Decision, Effect, Explanation, Obligations};
-pub use facts::{AgentFacts, ResourceFacts, TaskFacts};
+pub use annotation::annotations;
+pub use class::Class;
+pub use decide::{Decision, Effect, Explanation};
+pub use facts::{AgentFacts, ResourceFacts, TaskFacts, UserFacts};
 pub use policies::Policies;
 pub use problem::{PolicyError, Position, Problem};
 pub use report::{Loaded, Report};
@@ -65,3 +81,5 @@ pub use request::{Request, Verb};
 pub use rule::{PolicyName, RuleEffect, Summary};
 pub use schema::SCHEMA;
 pub use source::{MAX_BYTES, MAX_FILES, MAX_POLICIES};
+pub use suggest::Suggestion;
+pub use suite::{CaseReport, MAX_CASES, Suite, SuiteReport};

@@ -1,6 +1,7 @@
 //! A set of policies in force.
 
 use crate::{
+    class::Class,
     compile::{Compiled, compile},
     decide::Decision,
     problem::{PolicyError, Problem},
@@ -8,6 +9,7 @@ use crate::{
     rule::{Rule, Summary},
     slice::Slices,
     source::Sources,
+    suggest::Suggestion,
 };
 use std::path::Path;
 use taskpass_types::PolicyRevision;
@@ -19,7 +21,7 @@ pub struct Policies {
     pub(crate) slices: Slices,
     revision: PolicyRevision,
     warnings: Vec<Problem>,
-    files: usize,
+    sources: Sources,
 }
 
 impl Policies {
@@ -29,7 +31,7 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong with the directory or with a policy; then nothing of it takes effect.
     pub fn load_dir(dir: &Path) -> Result<Self, PolicyError> {
-        Self::compile(&Sources::read_dir(dir)?)
+        Self::compile(Sources::read_dir(dir, "cedar")?)
     }
 
     /// The same from pairs of file name and text. Their order does not matter; a name may come only once.
@@ -39,18 +41,30 @@ impl Policies {
     pub fn from_sources<N: Into<String>, T: Into<String>>(
         sources: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Self, PolicyError> {
-        Self::compile(&Sources::collect(sources)?)
+        Self::compile(Sources::collect(sources)?)
     }
 
-    fn compile(sources: &Sources) -> Result<Self, PolicyError> {
-        let Compiled { rules, warnings } = compile(sources)?;
+    fn compile(sources: Sources) -> Result<Self, PolicyError> {
+        let Compiled { rules, warnings } = compile(&sources)?;
         let slices = Slices::new(&rules);
-        Ok(Self { rules, slices, revision: sources.revision()?, warnings, files: sources.len() })
+        Ok(Self { rules, slices, revision: sources.revision()?, warnings, sources })
     }
 
     /// Decides one scope. Deterministic: equal policies and requests give equal decisions, to the letter.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         crate::decide::decide(self, request)
+    }
+
+    /// The class of a request: requests of one class get the same effect, determining policies and obligations from this
+    /// set, so that of many only one has to be decided. Far cheaper than a decision.
+    pub fn class(&self, request: &Request<'_>) -> Class {
+        Class::of(self, request)
+    }
+
+    /// What would have to be added for a denied request to be allowed. Checks the whole set anew, which takes as long as
+    /// loading it.
+    pub fn suggest(&self, request: &Request<'_>) -> Suggestion {
+        Suggestion::of(self, request)
     }
 
     /// Names this very text of these very files: 12 hexadecimal digits.
@@ -70,7 +84,13 @@ impl Policies {
 
     /// How many files they came from.
     pub fn files(&self) -> usize {
-        self.files
+        self.sources.len()
+    }
+
+    /// The texts that it was made of, as pairs of file name and text, by name. [`Policies::from_sources`] makes an equal
+    /// set of them, with the same revision.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter()
     }
 
     /// Every policy, by file and line.

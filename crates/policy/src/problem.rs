@@ -1,4 +1,4 @@
-//! What is wrong with a set of policies, said so that its author finds the place and the way out.
+//! What is wrong with a set of policies, or with a suite, said so that its author finds the place and the way out.
 
 use std::fmt;
 
@@ -35,9 +35,30 @@ pub struct Position {
 impl Position {
     /// Where the byte at `offset` of `text` is.
     pub(crate) fn at(text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let last_line = before.rsplit('\n').next().unwrap_or("");
-        Self { line: before.matches('\n').count() + 1, column: last_line.chars().count() + 1 }
+        Lines::of(text).position(offset)
+    }
+}
+
+/// Where the lines of a text begin, so that many places in it are found in one pass.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
+        Self { text, starts: [0].into_iter().chain(after_breaks).collect() }
+    }
+
+    /// Where the byte at `offset` is.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let offset = if self.text.is_char_boundary(offset) { offset } else { self.text.len() };
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|before| self.starts.get(before)).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or("");
+        Position { line, column: before.chars().count() + 1 }
     }
 }
 
@@ -84,7 +105,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a set of policies does not take effect. Never empty.
+/// Why a set of policies does not take effect, or a suite cannot be run. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PolicyError {
     problems: Vec<Problem>,

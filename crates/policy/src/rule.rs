@@ -1,9 +1,9 @@
 //! One policy of a set: what it is called, what it says about itself, and its compiled form.
 
-use crate::{annotation::Annotations, problem::Position};
+use crate::{annotation::Annotations, problem::Position, reads::Reads};
 use cedar_policy::{Policy, PolicyId};
 use std::{fmt, sync::Arc};
-use taskpass_types::Ttl;
+use taskpass_types::Obligations;
 
 /// How a policy is named wherever it is spoken of: `refunds.cedar:14 "refund-limit"`; the quoted part is its `@id`.
 /// Cheap to clone.
@@ -62,8 +62,8 @@ pub struct Summary<'a> {
     pub effect: RuleEffect,
     /// Its `@description`.
     pub description: Option<&'a str>,
-    /// Its `@max_ttl`.
-    pub max_ttl: Option<Ttl>,
+    /// What it ties a permission to; of a `forbid`, at most what its denial leads to.
+    pub obligations: &'a Obligations,
 }
 
 /// What Cedar calls the policy with this number.
@@ -84,19 +84,21 @@ pub(crate) struct Rule {
     pub(crate) position: Position,
     pub(crate) effect: RuleEffect,
     pub(crate) description: Option<String>,
-    pub(crate) max_ttl: Option<Ttl>,
+    pub(crate) obligations: Obligations,
+    /// What of the context its conditions read.
+    pub(crate) reads: Reads,
     pub(crate) policy: Policy,
 }
 
 impl Rule {
     pub(crate) fn new(file: &str, position: Position, annotations: Annotations, policy: Policy) -> Self {
-        let Annotations { id, description, max_ttl } = annotations;
+        let Annotations { id, description, obligations } = annotations;
         let effect = match policy.effect() {
             cedar_policy::Effect::Forbid => RuleEffect::Forbid,
             cedar_policy::Effect::Permit => RuleEffect::Permit,
         };
         let name = PolicyName(Arc::new(Name { file: file.to_owned(), line: position.line, id }));
-        Self { name, position, effect, description, max_ttl, policy }
+        Self { name, position, effect, description, obligations, reads: Reads::of(&policy), policy }
     }
 
     pub(crate) fn summary(&self) -> Summary<'_> {
@@ -104,7 +106,7 @@ impl Rule {
             name: &self.name,
             effect: self.effect,
             description: self.description.as_deref(),
-            max_ttl: self.max_ttl,
+            obligations: &self.obligations,
         }
     }
 }

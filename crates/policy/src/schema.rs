@@ -14,9 +14,10 @@ pub(crate) static PARSED: LazyLock<Schema> =
 static AGENT: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Agent"));
 static GROUP: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Group"));
 static RESOURCE: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Resource"));
+static USER: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("User"));
 static ACTION: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Action"));
 
-#[expect(clippy::expect_used, reason = "called with the four constants above only")]
+#[expect(clippy::expect_used, reason = "called with the five constants above only")]
 fn type_name(name: &str) -> EntityTypeName {
     name.parse().expect("the name of an entity type is an identifier")
 }
@@ -31,6 +32,10 @@ pub(crate) fn group(id: &str) -> EntityUid {
 
 pub(crate) fn resource(id: &str) -> EntityUid {
     uid(&RESOURCE, id)
+}
+
+pub(crate) fn user(id: &str) -> EntityUid {
+    uid(&USER, id)
 }
 
 pub(crate) fn action(id: &str) -> EntityUid {

@@ -5,7 +5,9 @@
 //! less; a constraint that the index does not understand counts as unconstrained.
 
 use crate::{
-    facts::{AgentFacts, Lineage, ResourceFacts},
+    facts::Lineage,
+    fingerprint::Fingerprint,
+    reads::Reads,
     request::{Request, Verb},
     rule::Rule,
 };
@@ -28,26 +30,33 @@ pub(crate) struct Slices {
     built: RwLock<Built>,
 }
 
-/// All that a decision needs besides the context of the request.
+/// The policies that can apply, and what of the context any of them reads.
 #[derive(Debug)]
 pub(crate) struct Slice {
-    pub(crate) policies: Arc<PolicySet>,
-    pub(crate) entities: Entities,
-    agent: AgentFacts,
-    resource: ResourceFacts,
+    pub(crate) policies: PolicySet,
+    pub(crate) reads: Reads,
 }
 
-type Key = (Lineage, Verb, Lineage);
+/// Agent, verb and resource, as scopes see them.
+type Key = (Fingerprint, Verb, Fingerprint);
 
+/// Agent and resource; initiator and delegate when they are asked about. Equal scopes are not enough here: labels and
+/// attestation change.
+type Cast = (Fingerprint, Fingerprint, Option<Fingerprint>, Option<Fingerprint>);
+
+/// What is kept, because building it takes longer than evaluating it.
 #[derive(Debug, Default)]
 struct Built {
     slices: HashMap<Key, Arc<Slice>>,
-    /// Slices and the policies in them, for the bound.
+    entities: HashMap<Cast, Arc<Entities>>,
+    /// For the bound: slices, the policies in them, and entities.
     weight: usize,
 }
 
-/// How many slices and policies in slices are kept; when full all are dropped, for they are quick to build.
+/// How much is kept; when full all is dropped, for it is quick to build.
 const MAX_WEIGHT: usize = 100_000;
+/// What the entities of one request weigh, in policies of a slice.
+const ENTITIES_WEIGHT: usize = 10;
 
 impl Slices {
     pub(crate) fn new(rules: &[Rule]) -> Self {
@@ -63,29 +72,42 @@ impl Slices {
         Self { scopes, built: RwLock::default() }
     }
 
-    /// The policies that can apply to a request, ready to be evaluated; or why there are none.
+    /// The policies that can apply to a request; or why there are none.
     pub(crate) fn find(&self, rules: &[Rule], request: &Request<'_>) -> Result<Arc<Slice>, String> {
-        let key = (request.agent.lineage().clone(), request.verb, request.resource.lineage().clone());
-        let kept = self.built.read().slices.get(&key).cloned();
-        let policies = match kept {
-            Some(slice) if slice.knows(request) => return Ok(slice),
-            Some(slice) => Arc::clone(&slice.policies),
-            None => Arc::new(self.build(rules, &key)?),
-        };
-        let slice = Arc::new(Slice {
-            policies,
-            entities: request.entities()?,
-            agent: request.agent.clone(),
-            resource: request.resource.clone(),
-        });
-        self.built.write().keep(key, &slice);
+        let (agent, resource) = (request.agent.lineage(), request.resource.lineage());
+        let key = (agent.fingerprint(), request.verb, resource.fingerprint());
+        if let Some(slice) = self.built.read().slices.get(&key) {
+            return Ok(Arc::clone(slice));
+        }
+        let numbers = self.matching(agent, request.verb, resource);
+        let rules = || numbers.iter().filter_map(|number| rules.get(*number));
+        let policies = PolicySet::from_policies(rules().map(|rule| rule.policy.clone()))
+            .map_err(|error| error.to_string())?;
+        let reads = rules().fold(Reads::default(), |reads, rule| reads.and(rule.reads));
+        let slice = Arc::new(Slice { policies, reads });
+        let mut built = self.built.write();
+        built.make_room(numbers.len() + 1);
+        built.slices.insert(key, Arc::clone(&slice));
         Ok(slice)
     }
 
-    fn build(&self, rules: &[Rule], (agent, verb, resource): &Key) -> Result<PolicySet, String> {
-        let numbers = self.matching(agent, *verb, resource);
-        let rules = numbers.into_iter().filter_map(|number| rules.get(number));
-        PolicySet::from_policies(rules.map(|rule| rule.policy.clone())).map_err(|error| error.to_string())
+    /// The entities that the policies of a slice can come to; or why there are none.
+    pub(crate) fn entities(&self, reads: Reads, request: &Request<'_>) -> Result<Arc<Entities>, String> {
+        let (initiator, delegate) = request.others(reads);
+        let cast = (
+            request.agent.fingerprint(),
+            request.resource.fingerprint(),
+            initiator.map(|user| user.fingerprint()),
+            delegate.map(|agent| agent.fingerprint()),
+        );
+        if let Some(entities) = self.built.read().entities.get(&cast) {
+            return Ok(Arc::clone(entities));
+        }
+        let entities = Arc::new(request.entities(reads)?);
+        let mut built = self.built.write();
+        built.make_room(ENTITIES_WEIGHT);
+        built.entities.insert(cast, Arc::clone(&entities));
+        Ok(entities)
     }
 
     /// The numbers of the rules that can apply, ascending.
@@ -110,23 +132,12 @@ impl Slices {
     }
 }
 
-impl Slice {
-    /// Whether its entities say of agent and resource what the request says. Equal scopes are not enough: labels and
-    /// attestation change.
-    fn knows(&self, request: &Request<'_>) -> bool {
-        self.agent.same(request.agent) && self.resource.same(request.resource)
-    }
-}
-
 impl Built {
-    fn keep(&mut self, key: Key, slice: &Arc<Slice>) {
-        let weight = slice.policies.num_of_policies() + 1;
+    fn make_room(&mut self, weight: usize) {
         if self.weight + weight > MAX_WEIGHT {
             *self = Self::default();
         }
-        if self.slices.insert(key, Arc::clone(slice)).is_none() {
-            self.weight += weight;
-        }
+        self.weight += weight;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The text of policies, as it is in files: bounded, in one order, with one digest.
+//! The text of policies, and of the suites that test them, as it is in files: bounded, in one order, with one digest.
 
 use crate::problem::{PolicyError, Problem, is_deceptive, one_line};
 use ring::digest::{Context, SHA256};
@@ -11,14 +11,14 @@ use std::{
 };
 use taskpass_types::PolicyRevision;
 
-/// How many bytes of policy text are read, all files together: 8 MiB.
+/// How many bytes of policies, or of a suite, are read, all files together: 8 MiB.
 pub const MAX_BYTES: usize = 8 << 20;
 /// How many files are read.
 pub const MAX_FILES: usize = 1000;
 /// How many policies a set may have; each takes about 7 KB of memory.
 pub const MAX_POLICIES: usize = 20_000;
 
-/// Policy texts by name. The order of the names is the order of everything.
+/// Texts by name. The order of the names is the order of everything.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     texts: BTreeMap<String, String>,
@@ -37,14 +37,15 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Every `*.cedar` directly in `dir`. Names that begin with a dot are an editor's, not an author's.
-    pub(crate) fn read_dir(dir: &Path) -> Result<Self, PolicyError> {
+    /// Every file directly in `dir` whose name ends in `.` and `extension`. Names that begin with a dot are an editor's,
+    /// not an author's.
+    pub(crate) fn read_dir(dir: &Path, extension: &str) -> Result<Self, PolicyError> {
         let unreadable =
             |error: io::Error| Problem::of_file(&dir.to_string_lossy(), format!("cannot be read: {error}"));
         let mut sources = Self::default();
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            if let Some(name) = policy_file_name(&path) {
+            if let Some(name) = file_name(&path, extension) {
                 let text = sources.read(&name, &path)?;
                 sources.add(name, text)?;
             }
@@ -71,7 +72,7 @@ impl Sources {
         }
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_BYTES {
-            let what = format!("with this file the policies have more than {MAX_BYTES} bytes");
+            let what = format!("with this file there are more than {MAX_BYTES} bytes");
             return Err(
                 Problem::of_file(&name, what).help("use groups and labels in place of one policy per agent")
             );
@@ -114,7 +115,7 @@ impl Sources {
     }
 }
 
-fn policy_file_name(path: &Path) -> Option<String> {
+fn file_name(path: &Path, extension: &str) -> Option<String> {
     let name = PathBuf::from(path.file_name()?).to_string_lossy().into_owned();
-    (path.extension()? == "cedar" && !name.starts_with('.')).then_some(name)
+    (path.extension()? == extension && !name.starts_with('.')).then_some(name)
 }

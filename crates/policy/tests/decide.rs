@@ -10,8 +10,8 @@
 mod common;
 
 use common::{Ask, policies};
-use taskpass_policy::{Effect, Policies, Verb, demo::DEMO};
-use taskpass_types::Reason;
+use taskpass_policy::{Effect, Policies, Verb, annotations, demo::DEMO};
+use taskpass_types::{Consequence, Counters, Obligations, Reason};
 
 /// Overflows, so that it passes validation and fails whenever it is evaluated.
 const FAILS: &str = "context.ttl_seconds * 9223372036854775807 > 0";
@@ -129,34 +129,179 @@ fn the_strictest_obligation_of_every_permit_that_applied_wins() {
 }
 
 #[test]
+fn every_obligation_is_collected_and_the_strictest_of_each_wins() {
+    let set = policies(
+        r#"@approval("2 of finance-leads") @max_credentials("9") @recheck("5m")
+           permit(principal, action, resource);
+           @approval("finance-leads, 1 of security") @bound("required") @max_calls("30 per minute") @recheck("1m")
+           permit(principal, action, resource);
+           @revocability("bounded") @max_uses("3") @outside_scope("report") @max_credentials("4")
+           permit(principal, action, resource);
+           @revocability("immediate") @outside_scope("kill") permit(principal, action, resource) when { context.bound };"#,
+    );
+    let obligations = |bound| {
+        let decision = Ask { bound, ..Ask::default() }.of(&set);
+        assert!(decision.allows());
+        annotations(&decision.obligations).map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+    };
+    let common = [
+        "approval: 2 of finance-leads, 1 of security",
+        "bound: required",
+        "max_calls: 30 per minute",
+        "max_credentials: 4",
+        "max_uses: 3",
+    ];
+    assert_eq!(
+        obligations(false),
+        [common.as_slice(), &["outside_scope: report", "recheck: 1m", "revocability: bounded"]].concat()
+    );
+    assert_eq!(
+        obligations(true),
+        [common.as_slice(), &["outside_scope: kill", "recheck: 1m", "revocability: immediate"]].concat()
+    );
+}
+
+#[test]
+fn a_denial_carries_what_the_forbids_that_applied_say() {
+    let set = policies(&format!(
+        r#"@outside_scope("kill") @max_ttl("1m") permit(principal, action, resource);
+           @outside_scope("report") forbid(principal, action, resource) when {{ context.action == "a" }};
+           @outside_scope("hold") forbid(principal, action, resource) when {{ ["a", "b"].contains(context.action) }};
+           @outside_scope("kill") forbid(principal, action, resource) when {{ context.action == "c" && {FAILS} }};"#
+    ));
+    for (action, allowed, consequence) in [
+        ("d", true, Some(Consequence::Kill)),
+        ("a", false, Some(Consequence::Hold)),
+        ("b", false, Some(Consequence::Hold)),
+        // What cannot be evaluated denies, and leads to nothing.
+        ("c", false, None),
+    ] {
+        let decision = Ask { action, ..Ask::default() }.of(&set);
+        assert_eq!(decision.allows(), allowed, "{action}");
+        assert_eq!(decision.obligations.outside_scope, consequence, "{action}");
+        assert_eq!(decision.obligations.max_ttl.is_some(), allowed, "a denial is tied to nothing: {action}");
+    }
+    let none = Ask::default().of(&policies(
+        r#"@outside_scope("kill") permit(principal, action, resource) when { context.bound };"#,
+    ));
+    assert_eq!(none.obligations, Obligations::default(), "only what applied counts");
+}
+
+#[test]
 fn conditions_see_every_attribute() {
     for condition in [
-        r#"principal.owner == "maya@acme.test""#,
+        r#"principal.owner == User::"maya@acme.test""#,
+        r#"principal.owner in Group::"finance""#,
+        r#"principal.owner is User in Group::"finance""#,
+        r#"principal.owner.labels.contains("team=fin")"#,
         r#"principal.labels.contains("team=fin")"#,
         r#"principal.attested.contains("unix:uid:1000")"#,
         r#"principal in Group::"night""#,
         r#"resource in Resource::"s3""#,
         r#"resource.labels.contains("team=fin")"#,
         r#"resource has environment && resource.environment == "prod""#,
-        r#"!(resource has sensitivity)"#,
+        r#"resource has sensitivity && resource.sensitivity == "high""#,
         r#"context.action like "invoice:*""#,
         r#"context.attestation_age_seconds == 5"#,
         r#"!context.bound"#,
+        r#"context.counters.credentials == 3"#,
+        r#"context.counters.live == 2"#,
+        r#"context.counters.tool_calls == 40"#,
+        r#"context has delegate_to && context.delegate_to == Agent::"dev/noor""#,
+        r#"context has delegate_to && context.delegate_to in Group::"dev""#,
+        r#"context has delegate_to && context.delegate_to in Group::"night""#,
+        r#"context has delegate_to && context.delegate_to.labels.contains("team=fin")"#,
+        r#"context has delegate_to && context.delegate_to.attested.isEmpty()"#,
+        r#"context has delegate_to && context.delegate_to.owner == User::"noor@acme.test""#,
+        r#"context has delegate_to && context.delegate_to.owner in Group::"leads""#,
+        r#"context has delegate_to && context.delegate_to.owner.labels.contains("team=fin")"#,
+        r#"context has delegate_to && context.delegate_to.owner != principal.owner"#,
+        r#"(if context.bound then principal.owner else context.task.initiator) in Group::"support""#,
         r#"context.kind == "jwt""#,
+        r#"context.now.hour >= 18 && context.now.hour < 19"#,
+        r#"context.now.minute == 45"#,
+        r#"context.now.unix_seconds == 1733251509"#,
+        r#"context.now.weekday == "tuesday""#,
+        r#"!["saturday", "sunday"].contains(context.now.weekday)"#,
         r#"context.revocability == "bounded""#,
+        r#"context has tool && context.tool like "refund.*""#,
         r#"context.ttl_seconds == 600"#,
         r#"context.task.depth == 3"#,
-        r#"context.task.initiator == "maya@acme.test""#,
+        r#"context.task.initiator == User::"orchestrator/scheduler""#,
+        r#"context.task.initiator in Group::"support""#,
+        r#"context.task.initiator.labels.contains("team=fin")"#,
+        r#"context.task.initiator != principal.owner"#,
         r#"context.task.kind == "close-books""#,
-        r#"context.task.labels.contains("team=fin")"#,
+        r#"context.task.labels.contains("month=month")"#,
         r#"context.task.purpose like "*November*""#,
+        r#"context.task has sensitivity && context.task.sensitivity == "high""#,
+        r#"context has task.sensitivity && context.task.sensitivity == "high""#,
     ] {
-        let ask = Ask { groups: &["night"], resource: "s3/reports", depth: 3, ..Ask::default() };
+        let ask = Ask {
+            groups: &["night"],
+            owner_groups: &["finance"],
+            resource: "s3/reports",
+            sensitivity: Some("high"),
+            depth: 3,
+            initiator_groups: &["support"],
+            counters: Counters { credentials: 3, live: 2, tool_calls: 40 },
+            tool: Some("refund.create"),
+            delegate_to: Some("dev/noor"),
+            delegate_owner_groups: &["leads"],
+            ..Ask::default()
+        };
         let set = policies(&format!("permit(principal, action, resource) when {{ {condition} }};"));
         assert!(ask.of(&set).allows(), "{condition}: {:?}", ask.of(&set));
         let set = policies(&format!("permit(principal, action, resource) unless {{ {condition} }};"));
         assert!(!ask.of(&set).allows(), "{condition}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_not_there() {
+    for condition in [
+        "context has tool",
+        "context has delegate_to",
+        "context.task has sensitivity",
+        "resource has sensitivity",
+        r#"principal.owner in Group::"finance""#,
+        r#"context.task.initiator in Group::"support""#,
+        r#"context.task.initiator in Group::"orchestrator""#,
+    ] {
+        let set = policies(&format!("permit(principal, action, resource) when {{ {condition} }};"));
+        assert!(!Ask::default().of(&set).allows(), "{condition}");
+    }
+}
+
+#[test]
+fn one_person_in_two_roles_is_one_person() {
+    let set = policies(
+        r#"permit(principal, action, resource)
+           when { context.task.initiator == principal.owner && principal.owner in Group::"finance" };"#,
+    );
+    let maya = Ask {
+        initiator: "maya@acme.test",
+        owner_groups: &["finance"],
+        initiator_groups: &["finance"],
+        ..Ask::default()
+    };
+    assert!(maya.of(&set).allows());
+
+    let contradiction = Ask { initiator_groups: &["support"], ..maya }.of(&set);
+    assert!(!contradiction.allows());
+    let why = &contradiction.explanation.why;
+    assert!(why.starts_with("the request cannot be evaluated: ") && why.contains("maya@acme.test"), "{why}");
+}
+
+#[test]
+fn an_agent_that_delegates_to_itself_is_known_by_its_attestation() {
+    let set = policies(
+        r#"permit(principal, action, resource)
+           when { context has delegate_to && context.delegate_to.attested.contains("unix:uid:1000") };"#,
+    );
+    let ask = |delegate_to| Ask { verb: Verb::Delegate, delegate_to, ..Ask::default() };
+    assert!(ask(Some("dev/maya")).of(&set).allows());
+    assert!(!ask(Some("dev/noor")).of(&set).allows());
 }
 
 #[test]

@@ -11,7 +11,9 @@ mod common;
 
 use common::{Ask, policies};
 use std::fs;
-use taskpass_policy::{MAX_BYTES, MAX_FILES, MAX_POLICIES, Policies, PolicyError, Report, RuleEffect};
+use taskpass_policy::{
+    MAX_BYTES, MAX_FILES, MAX_POLICIES, Policies, PolicyError, Report, RuleEffect, annotations,
+};
 
 const OPEN: &str = "permit(principal, action, resource);\n";
 
@@ -40,8 +42,8 @@ fn a_wrong_policy_refuses_the_set_and_names_the_place() {
             "p.cedar:2:8: unable to guarantee safety",
         ),
         (
-            "permit(principal == User::\"maya\", action, resource);",
-            "p.cedar:1:21: unrecognized entity type `User`",
+            "permit(principal == Person::\"maya\", action, resource);",
+            "p.cedar:1:21: unrecognized entity type `Person`",
         ),
         (
             "permit(principal, action == Action::\"isue\", resource);",
@@ -52,12 +54,34 @@ fn a_wrong_policy_refuses_the_set_and_names_the_place() {
             "entity literals cannot be dereferenced",
         ),
         (
+            "permit(principal, action, resource)\nwhen { User::\"maya\" in Group::\"finance\" };",
+            "entity literals cannot be dereferenced",
+        ),
+        ("permit(principal, action, resource)\nwhen { principal.owner == \"maya\" };", "p.cedar:2:"),
+        (
+            "permit(principal, action, resource)\nwhen { (if context.bound then principal else principal.owner) in Group::\"a\" };",
+            "p.cedar:2:9: the types Agent and User are not compatible",
+        ),
+        (
+            "permit(principal, action, resource)\nwhen { context.tool == \"refund.create\" };",
+            "p.cedar:2:8: unable to guarantee safety",
+        ),
+        (
+            "permit(principal, action, resource)\nwhen { context.delegate_to in Group::\"a\" };",
+            "p.cedar:2:8: unable to guarantee safety",
+        ),
+        ("permit(principal, action, resource)\nwhen { context.now.hour == \"9\" };", "p.cedar:2:"),
+        (
+            "permit(principal, action, resource)\nwhen { context.counters.spend > 5 };",
+            "attribute `counters.spend` in context not found",
+        ),
+        (
             "permit(principal == ?principal, action, resource);",
             "p.cedar:1:1: policy templates are not supported",
         ),
         (
             "\n@max_tll(\"15m\")\npermit(principal, action, resource);",
-            "p.cedar:2:1: unknown annotation `@max_tll`",
+            "p.cedar:2:1: unknown annotation `@max_tll` (help: did you mean `@max_ttl`?)",
         ),
         (
             "@max_ttl(\"15 min\")\npermit(principal, action, resource);",
@@ -66,6 +90,21 @@ fn a_wrong_policy_refuses_the_set_and_names_the_place() {
         (
             "@max_ttl(\"15m\")\nforbid(principal, action, resource);",
             "`@max_ttl` on a `forbid` limits nothing",
+        ),
+        (
+            "@approval(\"0 of finance-leads\")\npermit(principal, action, resource);",
+            "`@approval(\"0 of finance-leads\")` is not a list of who has to approve",
+        ),
+        ("@bound\npermit(principal, action, resource);", "`@bound(\"\")` is not `required`"),
+        ("@recheck(\"5s\")\npermit(principal, action, resource);", "`@recheck(\"5s\")` is not an interval"),
+        ("@max_uses(\"99999999999999999999\")\npermit(principal, action, resource);", "is not a budget"),
+        (
+            "@approval(\"a\")\nforbid(principal, action, resource);",
+            "`@approval` on a `forbid` limits nothing",
+        ),
+        (
+            "@max_ttl(\"1m\") @max_ttl(\"2m\")\npermit(principal, action, resource);",
+            "p.cedar:1:16: duplicate annotation",
         ),
         ("@id\npermit(principal, action, resource);", "`@id(\"\")` is empty"),
         ("permit(principal, action, resource) when { undefined(1) };", "p.cedar:1:"),
@@ -152,6 +191,16 @@ fn the_deepest_text_that_is_read_is_still_validated() {
 }
 
 #[test]
+fn the_deepest_text_loads_and_decides_whatever_the_callers_stack() {
+    let condition = "context.bound && ".repeat(190) + "context.bound";
+    let text = format!("permit(principal, action, resource) when {{ {condition} }};");
+    let loading = std::thread::Builder::new().stack_size(256 << 10).spawn(move || policies(&text)).unwrap();
+    let set = loading.join().unwrap();
+    assert!(Ask { bound: true, ..Ask::default() }.of(&set).allows());
+    assert!(!Ask::default().of(&set).allows());
+}
+
+#[test]
 fn a_directory_is_read_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in
@@ -189,7 +238,7 @@ fn a_set_is_bounded() {
     let files = [("a.cedar", &long), ("b.cedar", &long)];
     let error = Policies::from_sources(files.map(|(name, text)| (name, text.as_str()))).unwrap_err();
     assert!(
-        error.to_string().starts_with("b.cedar: with this file the policies have more than 8388608 bytes"),
+        error.to_string().starts_with("b.cedar: with this file there are more than 8388608 bytes"),
         "{error}"
     );
 
@@ -227,6 +276,24 @@ fn the_revision_is_the_text() {
     ] {
         assert_ne!(one, revision(&other), "{other:?}");
     }
+}
+
+#[test]
+fn a_set_gives_back_what_it_was_made_of() {
+    let set = Policies::from_sources([("b.cedar", OPEN), ("a.cedar", "// nothing\n")]).unwrap();
+    let sources: Vec<_> = set.sources().collect();
+    assert_eq!(sources, [("a.cedar", "// nothing\n"), ("b.cedar", OPEN)]);
+    let again = Policies::from_sources(sources).unwrap();
+    assert_eq!(again.revision(), set.revision());
+    assert_eq!(again.len(), set.len());
+}
+
+#[test]
+fn a_summary_has_the_obligations() {
+    let set = policies("@approval(\"2 of leads\") @max_ttl(\"90s\") permit(principal, action, resource);");
+    let obligations = set.iter().next().unwrap().obligations;
+    let shown: Vec<_> = annotations(obligations).collect();
+    assert_eq!(shown, [("approval", "2 of leads".to_owned()), ("max_ttl", "90s".to_owned())]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 use taskpass_lease::{Event, Limits};
-use taskpass_store::{Backend, Committed, Due, spoils, tables::Read};
+use taskpass_store::{Backend, Committed, Due, Signals, spoils, tables::Read};
 use taskpass_types::{HistoryId, Reason, Refusal, Timestamp};
 use tokio::sync::watch;
 
@@ -60,7 +60,7 @@ impl RedbBackend {
             limits,
             database: RwLock::new(Some(database)),
             queue: Queue::default(),
-            denied: watch::Sender::new(0),
+            signals: Signals::default(),
         });
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -110,7 +110,11 @@ impl Backend for RedbBackend {
     }
 
     fn denied(&self) -> watch::Receiver<u64> {
-        self.shared.denied.subscribe()
+        self.shared.signals.denied()
+    }
+
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.shared.signals.approval_changed()
     }
 }
 

@@ -100,7 +100,7 @@ impl StorageBackend for Disk {
 
 async fn start(store: &RedbStore) -> TaskId {
     let task = TaskId::new();
-    store.apply(Event::SetPolicyRevision(events::revision("r1")), NOW).await.unwrap();
+    store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();
     let start = events::start(&TenantId::default(), task, None);
     store.apply(Event::StartTask(Box::new(start)), NOW).await.unwrap();
     task

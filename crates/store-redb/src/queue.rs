@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
-use taskpass_lease::{Event, Limits};
+use taskpass_lease::{Event, Limits, Verdict};
 use taskpass_store::{Committed, Due, Pending, apply, apply_due, tables::Write};
 use taskpass_types::{Reason, Refusal, Timestamp};
 use tokio::sync::oneshot;
@@ -52,14 +52,19 @@ impl Job {
         drop(self.answer.send(result));
     }
 
-    /// What takes something away goes first: ends, a change of policy; and what operators do by hand.
+    /// What takes something away goes first: ends, holds, a no, a change of policy; and what operators do by hand.
     fn urgent(&self) -> bool {
-        matches!(
-            self.work,
-            Work::Apply(
-                Event::EndLease(_) | Event::EndTask(_) | Event::ReleaseHold(_) | Event::SetPolicyRevision(_)
-            )
-        )
+        let Work::Apply(event) = &self.work else { return false };
+        match event {
+            Event::EndLease(_)
+            | Event::EndTask(_)
+            | Event::HoldTask(_)
+            | Event::ReleaseHold(_)
+            | Event::SetPolicies(_) => true,
+            Event::CutLease(cut) => cut.at <= self.now,
+            Event::Vote(cast) => cast.verdict == Verdict::Deny,
+            _ => false,
+        }
     }
 }
 
@@ -165,7 +170,7 @@ impl Queue {
 mod tests {
     use super::*;
     use taskpass_store::conformance::events;
-    use taskpass_types::{TaskId, TenantId};
+    use taskpass_types::{ApprovalId, LeaseId, TaskId, TenantId};
 
     fn job(event: Event) -> Job {
         Job::new(Work::Apply(event), Timestamp::default()).0
@@ -189,6 +194,30 @@ mod tests {
         queue.push(urgent()).unwrap();
         let batch = queue.take(None).unwrap();
         assert_eq!((batch.len(), batch[0].urgent(), batch[1].urgent()), (BATCH, true, false));
+    }
+
+    #[test]
+    fn what_takes_something_away_is_urgent() {
+        let (tenant, now) = (TenantId::default(), Timestamp::from_secs(9));
+        let vote = |verdict| events::vote(&tenant, ApprovalId::new(), "ann", verdict);
+        let cut = |secs| events::cut_lease(&tenant, LeaseId::new(), Timestamp::from_secs(secs));
+        let policies = Event::SetPolicies(Box::new(events::set_policies("r1")));
+        let call = Event::CallTool(Box::new(events::call(&tenant, TaskId::new(), None)));
+        for (event, urgent) in [
+            (events::end_lease(&tenant, LeaseId::new(), false), true),
+            (events::hold_task(&tenant, TaskId::new()), true),
+            (events::release_hold(&tenant, TaskId::new()), true),
+            (policies, true),
+            (cut(8), true),
+            (cut(9), true),
+            (cut(10), false),
+            (vote(Verdict::Deny), true),
+            (vote(Verdict::Approve), false),
+            (call, false),
+        ] {
+            let (job, _) = Job::new(Work::Apply(event.clone()), now);
+            assert_eq!(job.urgent(), urgent, "{event:?}");
+        }
     }
 
     #[test]

@@ -13,9 +13,8 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::Limits;
-use taskpass_store::spoils;
+use taskpass_store::{Pending, Signals, spoils};
 use taskpass_types::{Reason, Refusal};
-use tokio::sync::watch;
 
 /// How long to wait before a file that failed is tried again although nobody asks.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,7 +31,7 @@ pub(crate) struct Shared {
     /// waits until the last of them let go of the old handle.
     pub(crate) database: RwLock<Option<Database>>,
     pub(crate) queue: Queue,
-    pub(crate) denied: watch::Sender<u64>,
+    pub(crate) signals: Signals,
 }
 
 impl Shared {
@@ -100,11 +99,9 @@ impl Shared {
             } else {
                 transaction.abort()?;
             }
-            if results.iter().flatten().any(taskpass_store::Pending::denies) {
-                self.announce();
-            }
+            self.signals.tell(results.iter().flatten());
             for (job, result) in batch.into_iter().zip(results) {
-                job.answer(result.map(taskpass_store::Pending::committed));
+                job.answer(result.map(Pending::committed));
             }
             return Ok(());
         }
@@ -119,8 +116,8 @@ impl Shared {
             Ok(opened) => {
                 *database = Some(opened);
                 tracing::warn!(store = %self.path.display(), "the store was opened anew after a failure");
-                // An end whose outcome is unknown may have become durable.
-                self.announce();
+                // What has an unknown outcome may have become durable.
+                self.signals.tell_all();
                 true
             }
             Err(error) => {
@@ -128,10 +125,6 @@ impl Shared {
                 false
             }
         }
-    }
-
-    fn announce(&self) {
-        self.denied.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

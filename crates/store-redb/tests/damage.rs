@@ -2,15 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{path::PathBuf, time::Duration};
-use taskpass_lease::{Event, Limits, Outcome};
-use taskpass_store::{LeaseQuery, Store, conformance::events};
+use taskpass_lease::{Event, Limits, Outcome, PlanLease, Verdict};
+use taskpass_store::{ApprovalQuery, LeaseQuery, Store, conformance::events, tables::Table};
 use taskpass_store_redb::{RedbBackend, RedbStore};
-use taskpass_types::{LeaseId, Reason, TaskId, TenantId, Timestamp};
+use taskpass_types::{ApprovalId, LeaseId, Reason, TaskId, TenantId, Timestamp};
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const APPROVALS: &str = "approvals";
 const LEASES: &str = "leases";
 const TASKS: &str = "tasks";
 
@@ -29,7 +30,8 @@ impl Scene {
         let scene = Self { directory: tempfile::tempdir().unwrap(), parent, child, leases };
         let store = scene.open();
         let tenant = TenantId::default();
-        store.apply(Event::SetPolicyRevision(events::revision("r1")), NOW).await.unwrap();
+        let policies = Event::SetPolicies(Box::new(events::set_policies("r1")));
+        store.apply(policies, NOW).await.unwrap();
         for (id, above) in [(parent, None), (child, Some(parent))] {
             let start = Box::new(events::start(&tenant, id, above));
             store.apply(Event::StartTask(start), NOW).await.unwrap();
@@ -133,4 +135,53 @@ async fn an_unreadable_task_lets_its_leases_end() {
     settle(&store, NOW.plus(Duration::from_secs(3601))).await;
     assert_eq!(store.task(&tenant, scene.child).await.unwrap(), None, "set aside when it came up");
     assert!(store.task(&tenant, scene.parent).await.unwrap().unwrap().end().is_some());
+}
+
+/// It grants nothing, and people can be asked anew.
+#[tokio::test]
+async fn an_unreadable_approval_is_refused_and_set_aside() {
+    let scene = Scene::new().await;
+    let tenant = TenantId::default();
+    let (bad, good) = (ApprovalId::new(), ApprovalId::new());
+    let store = scene.open();
+    for (id, digest) in [(bad, 1), (good, 2)] {
+        let ask = Event::RequestApproval(Box::new(events::ask(&tenant, id, scene.child, digest)));
+        store.apply(ask, NOW).await.unwrap();
+        store.apply(events::vote(&tenant, id, "ann", Verdict::Approve), NOW).await.unwrap();
+    }
+    drop(store);
+    scene.damage(APPROVALS, bad.as_bytes());
+    let store = scene.open();
+    let resting = |id: Option<ApprovalId>, digest| {
+        let mut approved = events::approved(digest);
+        approved.id = id;
+        let base = events::plan(&tenant, LeaseId::new(), scene.child);
+        Event::PlanLease(Box::new(PlanLease { approval: Some(approved), ..base }))
+    };
+    for (event, reason) in [
+        (resting(Some(bad), 1), Reason::StoreCorrupt),
+        (resting(None, 1), Reason::ApprovalRequired),
+        (events::vote(&tenant, bad, "ben", Verdict::Deny), Reason::StoreCorrupt),
+    ] {
+        assert_eq!(store.apply(event, NOW).await.unwrap_err().reason(), reason);
+    }
+    assert_eq!(store.approval(&tenant, bad).await.unwrap_err().reason(), Reason::StoreCorrupt);
+    let page = store.approvals(&ApprovalQuery::default()).await.unwrap();
+    assert_eq!((page.items.len(), page.unreadable), (1, 1));
+    store.apply(resting(None, 2), NOW).await.unwrap();
+
+    let anew = Event::RequestApproval(Box::new(events::ask(&tenant, ApprovalId::new(), scene.child, 1)));
+    let Outcome::Approval(anew) = store.apply(anew, NOW).await.unwrap().into_outcome() else {
+        panic!("people are asked anew")
+    };
+    settle(&store, NOW.plus(Duration::from_secs(600))).await;
+    assert_eq!(store.approval(&tenant, bad).await.unwrap(), None, "set aside when it came up");
+    assert!(store.approval(&tenant, anew.id).await.unwrap().is_some());
+    drop(store);
+    let database = Database::open(scene.path()).unwrap();
+    let read = database.begin_read().unwrap();
+    let name = Table::Quarantine.name();
+    let table = read.open_table(TableDefinition::<&[u8], &[u8]>::new(name)).unwrap();
+    let kept: Vec<_> = table.iter().unwrap().map(|entry| entry.unwrap().0.value().to_vec()).collect();
+    assert!(kept.len() == 1 && kept[0].starts_with(b"approvals") && kept[0].ends_with(bad.as_bytes()));
 }

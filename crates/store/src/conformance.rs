@@ -11,17 +11,25 @@
     reason = "a suite of tests may panic"
 )]
 
+mod approvals;
+mod budgets;
+mod drift;
 mod end;
 pub mod events;
 mod issue;
 mod list;
+mod policies;
 mod schedule;
 mod tenants;
 mod world;
 
+pub use approvals::*;
+pub use budgets::*;
+pub use drift::*;
 pub use end::*;
 pub use issue::*;
 pub use list::*;
+pub use policies::*;
 pub use schedule::*;
 pub use tenants::*;
 pub use world::Home;
@@ -56,6 +64,24 @@ macro_rules! conformance_suite {
             pages_are_newest_first_and_complete,
             pages_of_one_task_survive_changes_between_them,
             filters_keep_what_they_say,
+            an_approval_survives_and_is_found,
+            one_approval_is_used_once_however_many_ask,
+            a_delegation_finds_the_parents_approval,
+            every_approval_is_announced,
+            approvals_expire_and_go,
+            a_newer_approval_keeps_its_place,
+            pages_of_approvals_are_newest_first_and_filtered,
+            waiting_approvals_are_counted_per_agent,
+            a_budget_of_credentials_holds_exactly,
+            a_budget_of_calls_holds_exactly,
+            a_budget_of_uses_holds_exactly,
+            calls_are_counted_and_survive,
+            a_hold_without_an_end_lasts_too,
+            cuts_come_due_and_deny,
+            rechecks_come_due_again,
+            the_history_of_policies_is_in_order_and_whole,
+            the_history_of_policies_is_bounded,
+            only_an_expected_change_of_policies_passes,
             tenants_do_not_meet,
             a_history_outlives_its_process,
         }

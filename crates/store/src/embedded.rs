@@ -1,9 +1,14 @@
 //! A store made of any transactional key-value backend in this process.
 
-use crate::{Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery, load, query, tables::Read};
+use crate::{
+    ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery, load, policies, query,
+    tables::Read,
+};
 use async_trait::async_trait;
-use taskpass_lease::{Event, Lease, Task};
-use taskpass_types::{Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
+use taskpass_types::{
+    AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp,
+};
 use tokio::sync::watch;
 
 /// What an embedded adapter has to bring: consistent reads, and transitions in one order.
@@ -25,6 +30,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Changes whenever a deny record is durable.
     fn denied(&self) -> watch::Receiver<u64>;
+
+    /// Changes whenever an approval is durable.
+    fn approval_changed(&self) -> watch::Receiver<u64>;
 }
 
 /// A [`Store`] over a [`Backend`].
@@ -81,8 +89,33 @@ impl<B: Backend> Store for Embedded<B> {
         self.0.look(|read| query::denies_after(read, tenant, epoch, limit))
     }
 
+    async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
+        self.0.look(|read| load::approval(read, tenant, id))
+    }
+
+    async fn approval_for(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        digest: &[u8; 32],
+    ) -> Result<Option<Approval>, Refusal> {
+        self.0.look(|read| load::approval_for(read, tenant, agent, digest))
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal> {
+        self.0.look(|read| query::approvals(read, query))
+    }
+
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.0.look(|read| load::policy_revision(read))
+    }
+
+    async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
+        self.0.look(|read| policies::set(read, revision))
+    }
+
+    async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
+        self.0.look(|read| policies::history(read, before, limit))
     }
 
     fn history(&self) -> HistoryId {
@@ -91,5 +124,9 @@ impl<B: Backend> Store for Embedded<B> {
 
     fn denied(&self) -> watch::Receiver<u64> {
         self.0.denied()
+    }
+
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.0.approval_changed()
     }
 }

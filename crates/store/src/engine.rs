@@ -3,7 +3,7 @@
 use crate::{
     Committed, Due, DueWhat,
     load::{self, load, readable},
-    record::{HISTORY_KEY, decode, deny_key, due_key, lease_key, task_key},
+    record::{HISTORY_KEY, approval_key, decode, deny_key, due_key, lease_key, task_key},
     save::{save, save_history},
     tables::{Table, Write},
 };
@@ -17,11 +17,12 @@ const SETTLE_SLICE: u32 = 256;
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The outcome of a step inside a transaction that has not been committed yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "commit, then turn it into `Committed`; or roll back and drop it"]
 pub struct Pending {
     outcome: Outcome,
     denies: bool,
+    approval: bool,
 }
 
 impl Pending {
@@ -33,6 +34,11 @@ impl Pending {
     /// Whether it wrote a deny record.
     pub fn denies(&self) -> bool {
         self.denies
+    }
+
+    /// Whether it wrote an approval.
+    pub fn changes_approval(&self) -> bool {
+        self.approval
     }
 }
 
@@ -50,7 +56,11 @@ pub fn apply(
     let view = load(write, event)?;
     let effects = step(view, event, limits, now)?;
     save(write, &effects, limits)?;
-    Ok(Pending { denies: effects.deny.is_some(), outcome: effects.outcome })
+    Ok(Pending {
+        denies: effects.deny.is_some(),
+        approval: effects.approval.is_some(),
+        outcome: effects.outcome,
+    })
 }
 
 /// Handles one entry of the schedule: whatever it was, the entry is gone afterwards, so that none can be due for ever.
@@ -64,7 +74,7 @@ pub fn apply_due(
     now: Timestamp,
 ) -> Result<Pending, Refusal> {
     if write.remove(Table::Schedule, &due_key(due))?.is_none() {
-        return Ok(Pending { outcome: Outcome::Nothing, denies: false });
+        return Ok(Pending::default());
     }
     let event = due_event(write, due);
     match event.and_then(|event| apply(write, &event, limits, now)) {
@@ -75,7 +85,7 @@ pub fn apply_due(
         Err(refusal) if spoils(&refusal) => Err(refusal),
         Err(_) => {
             set_aside(write, due, now)?;
-            Ok(Pending { outcome: Outcome::Nothing, denies: false })
+            Ok(Pending::default())
         }
     }
 }
@@ -87,6 +97,7 @@ pub fn spoils(refusal: &Refusal) -> bool {
 
 fn due_event(write: &mut dyn Write, due: &Due) -> Result<Event, Refusal> {
     Ok(match &due.what {
+        DueWhat::Approval(tenant, id) => Event::TickApproval(tenant.clone(), *id),
         DueWhat::Deny(tenant, epoch) => Event::ForgetDeny(tenant.clone(), *epoch),
         DueWhat::Lease(tenant, id) => Event::TickLease(tenant.clone(), *id),
         DueWhat::Task(tenant, id) => match load::task(write, tenant, *id)? {
@@ -102,6 +113,9 @@ fn due_event(write: &mut dyn Write, due: &Due) -> Result<Event, Refusal> {
 /// when one slice of a settlement left the time as it was.
 fn put_back(write: &mut dyn Write, due: &Due, limits: &Limits) -> Result<(), Refusal> {
     let at = match &due.what {
+        DueWhat::Approval(tenant, id) => {
+            readable(load::approval(write, tenant, *id))?.map(|approval| approval.due(limits))
+        }
         DueWhat::Deny(tenant, epoch) => readable(load::deny(write, tenant, *epoch))?.map(|deny| deny.until),
         DueWhat::Lease(tenant, id) => {
             readable(load::lease(write, tenant, *id))?.map(|lease| lease.due(limits))
@@ -122,6 +136,9 @@ fn schedule(write: &mut dyn Write, at: Timestamp, what: &DueWhat) -> Result<(), 
 /// that cannot be read, the record stays and is due again later.
 fn set_aside(write: &mut dyn Write, due: &Due, now: Timestamp) -> Result<(), Refusal> {
     let (table, key, found) = match &due.what {
+        DueWhat::Approval(tenant, id) => {
+            (Table::Approvals, approval_key(tenant, *id), load::approval(write, tenant, *id).map(drop))
+        }
         DueWhat::Deny(tenant, epoch) => {
             (Table::Denies, deny_key(tenant, *epoch), load::deny(write, tenant, *epoch).map(drop))
         }

@@ -1,31 +1,45 @@
 //! What each event needs to see.
 
 use crate::{
+    policies,
     record::{
-        Below, below_prefix, decode, deny_key, epoch_key, hold_key, lease_key, parse_below, request_key,
-        running_key, task_key,
+        Below, approval_key, below_prefix, decode, deny_key, epoch_key, hold_key, lease_key, parse_below,
+        pending_key, request_key, running_key, task_key,
     },
     tables::{Read, Scan, Table},
 };
-use taskpass_lease::{Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget, Task, View};
+use taskpass_lease::{
+    Approval, ApprovalUse, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget, Task, View,
+};
 use taskpass_types::{
-    AgentId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId, TaskId, TenantId,
+    AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
+    ResourceName, TaskId, TenantId,
 };
 
 pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
     let mut view = View::default();
     match event {
-        Event::ForgetDeny(tenant, epoch) => view.deny = deny(read, tenant, *epoch)?,
-        Event::EndLease(end) => {
-            view.epoch = epoch(read, &end.tenant)?;
-            view.lease = lease(read, &end.tenant, end.lease)?;
-            view.task = readable(task_of(read, view.lease.as_ref()))?;
+        Event::CallTool(call) => {
+            view.policy_revision = policy_revision(read)?;
+            load_task(read, &call.tenant, call.task, &mut view)?;
+            if let Some(id) = call.lease {
+                view.lease = lease(read, &call.tenant, id)?;
+            }
+            view.hold = hold(read, &call.tenant, &call.agent, call.task, &call.resource)?;
+            view.approval = used(read, &call.tenant, &call.agent, call.approval.as_ref())?;
         }
+        Event::CutLease(cut) => load_lease_to_end(read, &cut.tenant, cut.lease, &mut view)?,
+        Event::ForgetDeny(tenant, epoch) => view.deny = deny(read, tenant, *epoch)?,
+        Event::EndLease(end) => load_lease_to_end(read, &end.tenant, end.lease, &mut view)?,
         Event::EndTask(end) => {
             view.epoch = epoch(read, &end.tenant)?;
             load_to_end(read, &end.tenant, end.task, &mut view)?;
         }
         Event::Heartbeat(beat) => load_task(read, &beat.tenant, beat.task, &mut view)?,
+        Event::HoldTask(held) => {
+            view.task = task(read, &held.tenant, held.task)?;
+            view.hold = hold(read, &held.tenant, &held.agent, held.task, &held.resource)?;
+        }
         Event::PlanLease(plan) => {
             view.request = request(read, &plan.tenant, &plan.agent, &plan.request.id)?;
             view.policy_revision = policy_revision(read)?;
@@ -33,34 +47,34 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
                 view.lease = lease(read, &plan.tenant, id)?;
             }
             load_task(read, &plan.tenant, plan.task, &mut view)?;
-            view.hold = hold(
-                read,
-                &HoldKey {
-                    tenant: plan.tenant.clone(),
-                    agent: plan.agent.clone(),
-                    task: plan.task,
-                    resource: plan.resource.clone(),
-                },
-            )?;
+            view.hold = hold(read, &plan.tenant, &plan.agent, plan.task, &plan.resource)?;
+            // A repeat rests on what was approved then.
+            if view.request.is_none() {
+                view.approval = used(read, &plan.tenant, &plan.agent, plan.approval.as_ref())?;
+            }
         }
-        Event::ReleaseHold(release) => view.hold = hold(read, &release.key)?,
+        Event::ReleaseHold(release) => view.hold = hold_at(read, &release.key)?,
         Event::RenewLease(renew) => {
             view.policy_revision = policy_revision(read)?;
             view.lease = lease(read, &renew.tenant, renew.lease)?;
-            if let Some((lease, id)) =
-                view.lease.as_ref().and_then(|lease| Some((lease.clone(), lease.task()?)))
-            {
+            let found = view.lease.as_ref().and_then(|lease| Some((lease.task()?, lease.resource.clone())));
+            if let Some((id, resource)) = found {
                 load_task(read, &renew.tenant, id, &mut view)?;
-                let key = HoldKey {
-                    tenant: lease.tenant,
-                    agent: renew.agent.clone(),
-                    task: id,
-                    resource: lease.resource,
-                };
-                view.hold = hold(read, &key)?;
+                view.hold = hold(read, &renew.tenant, &renew.agent, id, &resource)?;
             }
         }
-        Event::SetPolicyRevision(_) => {}
+        Event::RequestApproval(ask) => {
+            view.policy_revision = policy_revision(read)?;
+            load_task(read, &ask.tenant, ask.task, &mut view)?;
+            let key = RequestKey::of_approval(&ask.tenant, &ask.agent, &ask.digest)?;
+            view.request = request(read, &key.tenant, &key.agent, &key.id)?;
+            view.approval = readable(approval_for(read, &ask.tenant, &ask.agent, &ask.digest))?;
+            view.pending_approvals = count(read, &pending_key(&ask.tenant, &ask.agent))?;
+        }
+        Event::SetPolicies(_) => {
+            view.policy_revision = policy_revision(read)?;
+            view.newest_policies = policies::newest(read)?;
+        }
         Event::SettleTask(tenant, id, slice) => {
             view.task = task(read, tenant, *id)?;
             load_below(read, tenant, *id, *slice, &mut view)?;
@@ -74,15 +88,21 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             if let Some(parent) = start.parent {
                 load_task(read, &start.tenant, parent, &mut view)?;
             }
+            if start.fence.is_some() {
+                view.policy_revision = policy_revision(read)?;
+            }
+            if view.request.is_none() {
+                let asker = view.task.as_ref().and_then(Task::agent).unwrap_or(&start.agent);
+                view.approval = used(read, &start.tenant, asker, start.approval.as_ref())?;
+            }
         }
-        Event::TickLease(tenant, id) => {
-            view.lease = lease(read, tenant, *id)?;
-            view.task = readable(task_of(read, view.lease.as_ref()))?;
-        }
+        Event::TickApproval(tenant, id) => view.approval = approval(read, tenant, *id)?,
+        Event::TickLease(tenant, id) => load_lease_to_end(read, tenant, *id, &mut view)?,
         Event::TickTask(tenant, id) => {
             view.epoch = epoch(read, tenant)?;
             load_to_end(read, tenant, *id, &mut view)?;
         }
+        Event::Vote(cast) => view.approval = approval(read, &cast.tenant, cast.approval)?,
     }
     Ok(view)
 }
@@ -109,6 +129,19 @@ fn load_to_end(read: &dyn Read, tenant: &TenantId, id: TaskId, view: &mut View) 
     if let Some(parent) = view.task.as_ref().and_then(Task::parent) {
         view.ancestors.extend(readable(task(read, tenant, parent))?);
     }
+    Ok(())
+}
+
+/// A lease and its task, likewise.
+fn load_lease_to_end(
+    read: &dyn Read,
+    tenant: &TenantId,
+    id: LeaseId,
+    view: &mut View,
+) -> Result<(), Refusal> {
+    view.epoch = epoch(read, tenant)?;
+    view.lease = lease(read, tenant, id)?;
+    view.task = readable(task_of(read, view.lease.as_ref()))?;
     Ok(())
 }
 
@@ -168,11 +201,62 @@ pub(crate) fn deny(read: &dyn Read, tenant: &TenantId, epoch: Epoch) -> Result<O
     read.read(Table::Denies, &deny_key(tenant, epoch))?.map(|bytes| decode("deny record", &bytes)).transpose()
 }
 
-fn hold(read: &dyn Read, key: &HoldKey) -> Result<Option<Hold>, Refusal> {
+pub(crate) fn approval(
+    read: &dyn Read,
+    tenant: &TenantId,
+    id: ApprovalId,
+) -> Result<Option<Approval>, Refusal> {
+    read.read(Table::Approvals, &approval_key(tenant, id))?
+        .map(|bytes| decode("approval", &bytes))
+        .transpose()
+}
+
+/// The newest approval of an agent for one exact request.
+pub(crate) fn approval_for(
+    read: &dyn Read,
+    tenant: &TenantId,
+    agent: &AgentId,
+    digest: &[u8; 32],
+) -> Result<Option<Approval>, Refusal> {
+    let RequestKey { tenant, agent, id } = RequestKey::of_approval(tenant, agent, digest)?;
+    match request(read, &tenant, &agent, &id)? {
+        Some(RequestRecord { digest: found, target: RequestTarget::Approval(id) }) if found == *digest => {
+            approval(read, &tenant, id)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The approval that a request rests on. One that is not named and cannot be read is none: people are asked anew.
+fn used(
+    read: &dyn Read,
+    tenant: &TenantId,
+    agent: &AgentId,
+    asked: Option<&ApprovalUse>,
+) -> Result<Option<Approval>, Refusal> {
+    match asked {
+        None => Ok(None),
+        Some(ApprovalUse { id: Some(id), .. }) => approval(read, tenant, *id),
+        Some(ApprovalUse { digest, .. }) => readable(approval_for(read, tenant, agent, digest)),
+    }
+}
+
+fn hold(
+    read: &dyn Read,
+    tenant: &TenantId,
+    agent: &AgentId,
+    task: TaskId,
+    resource: &ResourceName,
+) -> Result<Option<Hold>, Refusal> {
+    let (tenant, agent, resource) = (tenant.clone(), agent.clone(), resource.clone());
+    hold_at(read, &HoldKey { tenant, agent, task, resource })
+}
+
+fn hold_at(read: &dyn Read, key: &HoldKey) -> Result<Option<Hold>, Refusal> {
     read.read(Table::Holds, &hold_key(key))?.map(|bytes| decode("hold", &bytes)).transpose()
 }
 
-fn request(
+pub(crate) fn request(
     read: &dyn Read,
     tenant: &TenantId,
     agent: &AgentId,

@@ -1,7 +1,7 @@
 //! The reference backend: ordered maps in memory. It forgets all when dropped; that is its only shortcut.
 
 use crate::{
-    Backend, Committed, Due, Embedded, Pending, apply, apply_due, open,
+    Backend, Committed, Due, Embedded, Pending, Signals, apply, apply_due, open,
     tables::{Entry, Read, Scan, Table, Write, after_prefix},
 };
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ pub struct MemoryBackend {
     tables: RwLock<Tables>,
     limits: Limits,
     history: HistoryId,
-    denied: watch::Sender<u64>,
+    signals: Signals,
 }
 
 impl MemoryBackend {
@@ -34,7 +34,7 @@ impl MemoryBackend {
     pub fn new(limits: Limits) -> Result<Self, Refusal> {
         let mut tables = Tables::default();
         let history = open(&mut tables)?;
-        Ok(Self { tables: RwLock::new(tables), limits, history, denied: watch::Sender::new(0) })
+        Ok(Self { tables: RwLock::new(tables), limits, history, signals: Signals::default() })
     }
 
     /// A refusal writes nothing, since steps decide before they write; so there is nothing to roll back.
@@ -44,9 +44,7 @@ impl MemoryBackend {
     ) -> Result<Committed, Refusal> {
         let mut tables = self.tables.write();
         let pending = change(&mut tables, &self.limits)?;
-        if pending.denies() {
-            self.denied.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.signals.tell([&pending]);
         Ok(pending.committed())
     }
 }
@@ -70,12 +68,16 @@ impl Backend for MemoryBackend {
     }
 
     fn denied(&self) -> watch::Receiver<u64> {
-        self.denied.subscribe()
+        self.signals.denied()
+    }
+
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.signals.approval_changed()
     }
 }
 
 #[derive(Debug, Default)]
-struct Tables(HashMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>);
+pub(crate) struct Tables(HashMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl Read for Tables {
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {

@@ -2,9 +2,10 @@
 
 use crate::Committed;
 use async_trait::async_trait;
-use taskpass_lease::{Event, Lease, Task};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
 use taskpass_types::{
-    AgentId, DenyRecord, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp,
+    AgentId, ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId,
+    Timestamp,
 };
 use tokio::sync::watch;
 
@@ -41,14 +42,40 @@ pub trait Store: Send + Sync + 'static {
     /// The deny records after `epoch`, in order, at most `limit`, and the newest epoch.
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal>;
 
+    /// One approval.
+    async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal>;
+
+    /// The newest approval that `agent` asked for with exactly this digest.
+    async fn approval_for(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        digest: &[u8; 32],
+    ) -> Result<Option<Approval>, Refusal>;
+
+    /// A page of approvals, newest first.
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal>;
+
     /// The policies that were last set as being in force.
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal>;
+
+    /// A set of policies with its text: the one in force, or the newest with this revision or with one that begins so, if
+    /// at least six characters are given.
+    ///
+    /// `POLICY_NOT_FOUND` when several revisions begin so.
+    async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal>;
+
+    /// The policies that were in force, without their text, newest first: those before number `before`, at most `limit`.
+    async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal>;
 
     /// Which life of a store this is; a new one after a wipe.
     fn history(&self) -> HistoryId;
 
     /// Changes whenever a deny record is durable.
     fn denied(&self) -> watch::Receiver<u64>;
+
+    /// Changes whenever an approval is durable as it is now: asked for, voted on, used or expired.
+    fn approval_changed(&self) -> watch::Receiver<u64>;
 }
 
 /// Which tasks to list.
@@ -79,6 +106,21 @@ pub struct LeaseQuery {
     pub active: bool,
     /// Only those older than this, the cursor.
     pub before: Option<LeaseId>,
+    /// At most so many; 0 means the default of 100.
+    pub limit: usize,
+}
+
+/// Which approvals to list.
+#[derive(Clone, Debug, Default)]
+pub struct ApprovalQuery {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Only this agent's.
+    pub agent: Option<AgentId>,
+    /// Only those that wait for people; one that is past its time counts until it is marked.
+    pub pending: bool,
+    /// Only those older than this, the cursor.
+    pub before: Option<ApprovalId>,
     /// At most so many; 0 means the default of 100.
     pub limit: usize,
 }
@@ -115,9 +157,11 @@ pub struct Due {
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueWhat {
+    /// An approval expires or may be forgotten.
+    Approval(TenantId, ApprovalId),
     /// A deny record may be forgotten.
     Deny(TenantId, Epoch),
-    /// A lease expires or may be forgotten.
+    /// A lease expires, is cut, has to be decided anew or may be forgotten.
     Lease(TenantId, LeaseId),
     /// A task times out, falls silent, has to be settled or may be forgotten.
     Task(TenantId, TaskId),

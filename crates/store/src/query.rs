@@ -1,13 +1,13 @@
 //! Reads over a snapshot.
 
 use crate::{
-    Denies, Due, LeaseQuery, Page, TaskQuery, load,
+    ApprovalQuery, Denies, Due, LeaseQuery, Page, TaskQuery, load,
     record::{decode, deny_key, leases_below_prefix, parse_due, tenant_prefix},
     tables::{Read, Scan, Table},
 };
 use std::cmp::Reverse;
-use taskpass_lease::{Lease, LeaseState, Task};
-use taskpass_types::{EndReason, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_lease::{Approval, Lease, Task};
+use taskpass_types::{ApprovalId, EndReason, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
@@ -33,11 +33,8 @@ pub(crate) fn standing(
     };
     let lease = load::lease(read, tenant, id)?
         .ok_or_else(|| Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours"))?;
-    if let LeaseState::Ended(end) = &lease.state {
-        return Err(gone(id, end.reason));
-    }
-    if now >= lease.last_expiry {
-        return Err(gone(id, EndReason::Expired));
+    if let Some(reason) = lease.ended_by(now) {
+        return Err(gone(id, reason));
     }
     for above in lease.task_path.iter() {
         let task = load::task(read, tenant, above)?.ok_or_else(|| gone(id, EndReason::ParentEnded))?;
@@ -96,6 +93,21 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
         }
     };
     Ok(Page { next: page.next.map(LeaseId::from_bytes), items: page.items, unreadable: page.unreadable })
+}
+
+pub(crate) fn approvals(
+    read: &dyn Read,
+    query: &ApprovalQuery,
+) -> Result<Page<Approval, ApprovalId>, Refusal> {
+    let keep = |approval: &Approval| {
+        query.agent.as_ref().is_none_or(|agent| *agent == approval.agent)
+            && (approval.is_pending() || !query.pending)
+    };
+    let prefix = tenant_prefix(&query.tenant);
+    let before = query.before.map(|id| *id.as_bytes());
+    let rows = |before, limit| newest(read, Table::Approvals, &prefix, before, limit);
+    let page = newest_first(query.limit, before, rows, |row| decode("approval", &row.bytes).map(Some), keep)?;
+    Ok(Page { next: page.next.map(ApprovalId::from_bytes), items: page.items, unreadable: page.unreadable })
 }
 
 /// The bytes of an id, which sort by time.

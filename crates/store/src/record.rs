@@ -5,8 +5,10 @@
 
 use crate::{Due, DueWhat};
 use serde::{Serialize, de::DeserializeOwned};
-use taskpass_lease::{HoldKey, Lease, Limits, RequestKey, Task};
-use taskpass_types::{AgentId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_lease::{Approval, HoldKey, Lease, Limits, RequestKey, Task};
+use taskpass_types::{
+    AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
+};
 
 const VERSION: u8 = 1;
 const HEADER: usize = 10;
@@ -58,6 +60,11 @@ pub(crate) fn lease_header(lease: &Lease, limits: &Limits) -> Header {
     Header { ended: lease.end().is_some(), due: lease.due(limits) }
 }
 
+/// What nobody waits for any more counts as ended.
+pub(crate) fn approval_header(approval: &Approval, limits: &Limits) -> Header {
+    Header { ended: !approval.is_pending(), due: approval.due(limits) }
+}
+
 pub(crate) fn deny_header(deny: &DenyRecord) -> Header {
     Header { ended: true, due: deny.until }
 }
@@ -85,6 +92,12 @@ pub(crate) fn task_key(tenant: &TenantId, id: TaskId) -> Vec<u8> {
 }
 
 pub(crate) fn lease_key(tenant: &TenantId, id: LeaseId) -> Vec<u8> {
+    let mut key = tenant_prefix(tenant);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+pub(crate) fn approval_key(tenant: &TenantId, id: ApprovalId) -> Vec<u8> {
     let mut key = tenant_prefix(tenant);
     key.extend_from_slice(id.as_bytes());
     key
@@ -167,6 +180,7 @@ pub(crate) fn due_key(due: &Due) -> Vec<u8> {
         DueWhat::Deny(tenant, _) => (0, tenant),
         DueWhat::Lease(tenant, _) => (1, tenant),
         DueWhat::Task(tenant, _) => (2, tenant),
+        DueWhat::Approval(tenant, _) => (3, tenant),
     };
     key.push(kind);
     push(&mut key, tenant.as_str());
@@ -174,6 +188,7 @@ pub(crate) fn due_key(due: &Due) -> Vec<u8> {
         DueWhat::Deny(_, epoch) => key.extend_from_slice(&epoch.0.to_be_bytes()),
         DueWhat::Lease(_, id) => key.extend_from_slice(id.as_bytes()),
         DueWhat::Task(_, id) => key.extend_from_slice(id.as_bytes()),
+        DueWhat::Approval(_, id) => key.extend_from_slice(id.as_bytes()),
     }
     key
 }
@@ -188,6 +203,7 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
         0 => DueWhat::Deny(tenant, Epoch(u64::from_be_bytes(id.try_into().ok()?))),
         1 => DueWhat::Lease(tenant, LeaseId::from_bytes(id.try_into().ok()?)),
         2 => DueWhat::Task(tenant, TaskId::from_bytes(id.try_into().ok()?)),
+        3 => DueWhat::Approval(tenant, ApprovalId::from_bytes(id.try_into().ok()?)),
         _ => return None,
     };
     Some(Due { at: Timestamp::from_millis(u64::from_be_bytes(*at)), what })
@@ -202,8 +218,18 @@ pub(crate) fn epoch_key(tenant: &TenantId) -> Vec<u8> {
     key
 }
 
+/// How many tasks of an agent run.
 pub(crate) fn running_key(tenant: &TenantId, agent: &AgentId) -> Vec<u8> {
-    let mut key = b"running".to_vec();
+    counter_key(b"running", tenant, agent)
+}
+
+/// For how many approvals an agent waits.
+pub(crate) fn pending_key(tenant: &TenantId, agent: &AgentId) -> Vec<u8> {
+    counter_key(b"pending", tenant, agent)
+}
+
+fn counter_key(what: &[u8], tenant: &TenantId, agent: &AgentId) -> Vec<u8> {
+    let mut key = what.to_vec();
     push(&mut key, tenant.as_str());
     push(&mut key, agent.as_str());
     key
@@ -217,9 +243,11 @@ mod tests {
     fn the_schedule_sorts_by_time_and_parses_back() {
         let tenant = TenantId::default();
         let early = Due { at: Timestamp::from_secs(1), what: DueWhat::Task(tenant.clone(), TaskId::new()) };
-        let late = Due { at: Timestamp::from_secs(2), what: DueWhat::Deny(tenant, Epoch(7)) };
-        assert!(due_key(&early) < due_key(&late));
-        for due in [early, late] {
+        let late =
+            Due { at: Timestamp::from_secs(2), what: DueWhat::Approval(tenant.clone(), ApprovalId::new()) };
+        let last = Due { at: Timestamp::from_secs(3), what: DueWhat::Deny(tenant, Epoch(7)) };
+        assert!(due_key(&early) < due_key(&late) && due_key(&late) < due_key(&last));
+        for due in [early, late, last] {
             assert_eq!(parse_due(&due_key(&due)), Some(due));
         }
         assert_eq!(parse_due(b"short"), None);

@@ -2,16 +2,17 @@
 
 use crate::{
     Due, DueWhat,
-    load::count,
+    load::{self, count},
+    policies::save_policies,
     record::{
-        Below, HISTORY_KEY, Header, PLAIN, POLICY_KEY, below_key, deny_header, deny_key, due_key, encode,
-        epoch_key, header, hold_key, hold_prefix, lease_header, lease_key, request_key, running_key,
-        task_header, task_key,
+        Below, HISTORY_KEY, Header, PLAIN, approval_header, approval_key, below_key, deny_header, deny_key,
+        due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key, pending_key,
+        request_key, running_key, task_header, task_key,
     },
     tables::{Scan, Table, Write},
 };
-use taskpass_lease::{Effects, HoldChange, Lease, Limits, RequestKey, Task};
-use taskpass_types::{DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
+use taskpass_lease::{Approval, Effects, HoldChange, Lease, Limits, RequestKey, RequestTarget, Task};
+use taskpass_types::{ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
 
 pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) -> Result<(), Refusal> {
     for task in &effects.tasks {
@@ -19,6 +20,9 @@ pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) ->
     }
     for lease in &effects.leases {
         save_lease(write, lease, limits)?;
+    }
+    if let Some(approval) = &effects.approval {
+        save_approval(write, approval, limits)?;
     }
     if let Some(deny) = &effects.deny {
         save_deny(write, deny)?;
@@ -33,8 +37,11 @@ pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) ->
     if let Some((key, record)) = &effects.request {
         write.put(Table::Requests, &request_key(key), &encode(PLAIN, record)?)?;
     }
-    if let Some(revision) = &effects.policy_revision {
-        write.put(Table::Meta, POLICY_KEY, &encode(PLAIN, revision)?)?;
+    if let Some(set) = &effects.policies {
+        save_policies(write, set)?;
+    }
+    if let Some((tenant, id)) = &effects.forget_approval {
+        forget_approval(write, tenant, *id)?;
     }
     if let Some((tenant, id)) = &effects.forget_task {
         forget_task(write, tenant, *id)?;
@@ -62,14 +69,16 @@ fn save_task(write: &mut dyn Write, task: &Task, limits: &Limits) -> Result<(), 
     }
     let (was, is) = (old.is_some_and(|old| !old.ended), !new.ended);
     match task.agent() {
-        Some(agent) if was != is => {
-            let key = running_key(&task.tenant, agent);
-            let running = count(write, &key)?;
-            let running = if is { running.saturating_add(1) } else { running.saturating_sub(1) };
-            write.put(Table::Meta, &key, &encode(PLAIN, &running)?).map(drop)
-        }
+        Some(agent) if was != is => recount(write, &running_key(&task.tenant, agent), is),
         _ => Ok(()),
     }
+}
+
+/// One more, or one less.
+fn recount(write: &mut dyn Write, key: &[u8], more: bool) -> Result<(), Refusal> {
+    let before = count(write, key)?;
+    let after = if more { before.saturating_add(1) } else { before.saturating_sub(1) };
+    write.put(Table::Meta, key, &encode(PLAIN, &after)?).map(drop)
 }
 
 fn save_lease(write: &mut dyn Write, lease: &Lease, limits: &Limits) -> Result<(), Refusal> {
@@ -83,6 +92,18 @@ fn save_lease(write: &mut dyn Write, lease: &Lease, limits: &Limits) -> Result<(
     }
 }
 
+fn save_approval(write: &mut dyn Write, approval: &Approval, limits: &Limits) -> Result<(), Refusal> {
+    let new = approval_header(approval, limits);
+    let key = approval_key(&approval.tenant, approval.id);
+    let old = write.put(Table::Approvals, &key, &encode(new, approval)?)?.as_deref().and_then(header);
+    reschedule(write, old, Some(new), DueWhat::Approval(approval.tenant.clone(), approval.id))?;
+    let (waited, waits) = (old.is_some_and(|old| !old.ended), !new.ended);
+    if waited == waits {
+        return Ok(());
+    }
+    recount(write, &pending_key(&approval.tenant, &approval.agent), waits)
+}
+
 fn save_deny(write: &mut dyn Write, deny: &DenyRecord) -> Result<(), Refusal> {
     let header = deny_header(deny);
     write.put(Table::Denies, &deny_key(&deny.tenant, deny.epoch), &encode(header, deny)?)?;
@@ -91,7 +112,7 @@ fn save_deny(write: &mut dyn Write, deny: &DenyRecord) -> Result<(), Refusal> {
 }
 
 fn forget_task(write: &mut dyn Write, tenant: &TenantId, id: TaskId) -> Result<(), Refusal> {
-    let Some(task) = crate::load::task(write, tenant, id)? else { return Ok(()) };
+    let Some(task) = load::task(write, tenant, id)? else { return Ok(()) };
     let old = write.remove(Table::Tasks, &task_key(tenant, id))?.as_deref().and_then(header);
     reschedule(write, old, None, DueWhat::Task(tenant.clone(), id))?;
     if let Some(parent) = task.parent() {
@@ -113,13 +134,28 @@ fn forget_holds(write: &mut dyn Write, prefix: &[u8]) -> Result<(), Refusal> {
 }
 
 fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result<(), Refusal> {
-    let Some(lease) = crate::load::lease(write, tenant, id)? else { return Ok(()) };
+    let Some(lease) = load::lease(write, tenant, id)? else { return Ok(()) };
     let old = write.remove(Table::Leases, &lease_key(tenant, id))?.as_deref().and_then(header);
     reschedule(write, old, None, DueWhat::Lease(tenant.clone(), id))?;
     if let Some(task) = lease.task() {
         move_below(write, tenant, task, old, None, Below::Lease(id))?;
     }
     forget_request(write, lease.tenant, lease.agents.last().cloned(), lease.request)
+}
+
+/// Its place among the requests may have gone to a newer one.
+fn forget_approval(write: &mut dyn Write, tenant: &TenantId, id: ApprovalId) -> Result<(), Refusal> {
+    let Some(approval) = load::approval(write, tenant, id)? else { return Ok(()) };
+    let old = write.remove(Table::Approvals, &approval_key(tenant, id))?.as_deref().and_then(header);
+    reschedule(write, old, None, DueWhat::Approval(tenant.clone(), id))?;
+    let RequestKey { agent, id: request, .. } =
+        RequestKey::of_approval(tenant, &approval.agent, &approval.digest)?;
+    match load::readable(load::request(write, tenant, &agent, &request))? {
+        Some(record) if record.target == RequestTarget::Approval(id) => {
+            forget_request(write, approval.tenant, Some(agent), request)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn forget_deny(write: &mut dyn Write, tenant: &TenantId, epoch: Epoch) -> Result<(), Refusal> {

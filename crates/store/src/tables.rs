@@ -5,6 +5,8 @@ use taskpass_types::Refusal;
 /// The tables of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
+    /// (tenant, approval): requests for people's approval.
+    Approvals,
     /// (tenant, task, ended, kind, id): what is directly under a task.
     Below,
     /// (tenant, epoch): deny records.
@@ -15,6 +17,8 @@ pub enum Table {
     Leases,
     /// Single values: history, epochs, counters, the policy revision.
     Meta,
+    /// (kind, number): the history of policies, what each set is and its text.
+    Policies,
     /// Records that could not be read, as they were.
     Quarantine,
     /// (tenant, agent, request id): what a request made.
@@ -27,12 +31,14 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::Approvals,
         Self::Below,
         Self::Denies,
         Self::Holds,
         Self::Leases,
         Self::Meta,
+        Self::Policies,
         Self::Quarantine,
         Self::Requests,
         Self::Schedule,
@@ -42,11 +48,13 @@ impl Table {
     /// Its name on disk.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Approvals => "approvals",
             Self::Below => "below",
             Self::Denies => "denies",
             Self::Holds => "holds",
             Self::Leases => "leases",
             Self::Meta => "meta",
+            Self::Policies => "policies",
             Self::Quarantine => "quarantine",
             Self::Requests => "requests",
             Self::Schedule => "schedule",

@@ -18,14 +18,15 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::{
-    EndLease, EndTask, Event, Fence, Lease, Limits, Outcome, PlanLease, Request, StartTask, Task,
+    Approval, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, Task,
 };
 use taskpass_store::{
-    Committed, Denies, Due, Embedded, LeaseQuery, MemoryBackend, Page, Store, TaskQuery, journal::Journaled,
+    ApprovalQuery, Committed, Denies, Due, Embedded, LeaseQuery, MemoryBackend, Page, Store, TaskQuery,
+    conformance::events, journal::Journaled,
 };
 use taskpass_types::{
-    CredentialKind, DecisionId, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, LeaseId,
-    PolicyRevision, Reason, Refusal, RequestId, Revocability, SpiffeId, TaskId, TenantId, Timestamp, Ttl,
+    AgentId, ApprovalId, DenySubject, EndReason, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal,
+    TaskId, TenantId, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -87,11 +88,34 @@ impl Store for Disk {
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.store.policy_revision().await
     }
+    async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
+        self.store.approval(tenant, id).await
+    }
+    async fn approval_for(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        digest: &[u8; 32],
+    ) -> Result<Option<Approval>, Refusal> {
+        self.store.approval_for(tenant, agent, digest).await
+    }
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal> {
+        self.store.approvals(query).await
+    }
+    async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
+        self.store.policy_set(revision).await
+    }
+    async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
+        self.store.policy_history(before, limit).await
+    }
     fn history(&self) -> HistoryId {
         self.store.history()
     }
     fn denied(&self) -> watch::Receiver<u64> {
         self.store.denied()
+    }
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.store.approval_changed()
     }
 }
 
@@ -108,52 +132,19 @@ impl World {
         let disk = Arc::new(Disk { store, full: AtomicBool::new(false), mute: AtomicBool::new(false) });
         let dir = tempfile::tempdir().unwrap();
         let store = open(&disk, dir.path());
-        store.apply(Event::SetPolicyRevision(PolicyRevision::new("p1").unwrap()), NOW).await.unwrap();
+        store.apply(policies("r1"), NOW).await.unwrap();
         Self { disk, store, tenant: TenantId::default(), dir }
     }
 
     async fn task(&self) -> Result<TaskId, Refusal> {
         let id = TaskId::new();
-        let start = StartTask {
-            tenant: self.tenant.clone(),
-            id,
-            parent: None,
-            agent: "ci/bot".parse().unwrap(),
-            owner: "maya@acme.test".parse().unwrap(),
-            kind: "task".parse().unwrap(),
-            purpose: String::new(),
-            scopes: ["api:read".parse().unwrap()].into(),
-            initiator: "maya".parse().unwrap(),
-            labels: Default::default(),
-            ttl: Ttl::from_secs(600).unwrap(),
-            heartbeat: None,
-            request: Request { id: RequestId::new(id.to_string()).unwrap(), digest: [0; 32] },
-        };
+        let start = events::start(&self.tenant, id, None);
         self.store.apply(Event::StartTask(Box::new(start)), NOW).await.map(|_| id)
     }
 
     async fn plan(&self, task: TaskId) -> Result<LeaseId, Refusal> {
         let id = LeaseId::new();
-        let plan = PlanLease {
-            tenant: self.tenant.clone(),
-            id,
-            task,
-            agent: "ci/bot".parse().unwrap(),
-            subject: SpiffeId::new("spiffe://acme.test/ci/bot").unwrap(),
-            resource: "api".parse().unwrap(),
-            actions: ["read".parse().unwrap()].into(),
-            kind: CredentialKind::Jwt,
-            revocability: Revocability::Bounded,
-            confirmation: None,
-            ttl: Ttl::from_secs(60).unwrap(),
-            policy_max_ttl: None,
-            evidence_expires_at: NOW.plus(Duration::from_secs(600)),
-            decision: DecisionId::new(),
-            policies: Vec::new(),
-            fence: Fence { policy_revision: PolicyRevision::new("p1").unwrap() },
-            key_generation: KeyGeneration(1),
-            request: Request { id: RequestId::new(id.to_string()).unwrap(), digest: [0; 32] },
-        };
+        let plan = events::plan(&self.tenant, id, task);
         self.store.apply(Event::PlanLease(Box::new(plan)), NOW).await.map(|_| id)
     }
 
@@ -178,6 +169,10 @@ impl World {
     fn fill(&self, full: bool) {
         self.disk.full.store(full, Ordering::SeqCst);
     }
+}
+
+fn policies(name: &str) -> Event {
+    Event::SetPolicies(Box::new(events::set_policies(name)))
 }
 
 fn open(disk: &Arc<Disk>, dir: &Path) -> Journaled {
@@ -235,7 +230,7 @@ async fn a_crash_while_the_disk_is_full_loses_no_end() {
     let store = open(&disk, dir.path());
     assert_eq!(store.standing(&tenant, lease, NOW).await.unwrap_err().reason(), Reason::LeaseEnded);
     disk.full.store(false, Ordering::SeqCst);
-    store.apply(Event::SetPolicyRevision(PolicyRevision::new("p2").unwrap()), NOW).await.unwrap();
+    store.apply(policies("r2"), NOW).await.unwrap();
     assert!(disk.task(&tenant, task).await.unwrap().unwrap().end().is_some());
     drop(store);
     assert_eq!(open(&disk, dir.path()).denies_after(&tenant, Epoch(0), 9).await.unwrap().records.len(), 1);
@@ -259,4 +254,45 @@ async fn unknown_tasks_are_not_journaled() {
     world.fill(true);
     assert_eq!(world.end(TaskId::new()).await.unwrap_err().reason(), Reason::TaskNotFound);
     assert!(world.subjects().await.is_empty());
+}
+
+/// A cut that comes due writes a deny record of its own; whoever follows the feed behind a journal wakes for it.
+#[tokio::test]
+async fn a_cut_that_comes_due_is_announced() {
+    let world = World::new().await;
+    let task = world.task().await.unwrap();
+    let (later, now) = (world.plan(task).await.unwrap(), world.plan(task).await.unwrap());
+    let mut feed = world.store.denied();
+    feed.mark_unchanged();
+    let at = NOW.plus(Duration::from_secs(10));
+    world.store.apply(events::cut_lease(&world.tenant, later, at), NOW).await.unwrap();
+    assert!(!feed.has_changed().unwrap());
+    world.store.apply(events::cut_lease(&world.tenant, now, NOW), NOW).await.unwrap();
+    assert!(feed.has_changed().unwrap());
+    feed.mark_unchanged();
+    for due in world.store.due(at, 10).await.unwrap() {
+        world.store.apply_due(due, at).await.unwrap();
+    }
+    assert!(feed.has_changed().unwrap());
+    assert_eq!(world.subjects().await, [(1, DenySubject::Lease(now)), (2, DenySubject::Lease(later))]);
+}
+
+/// Approvals are no ends: while the store cannot write, nobody approves and nobody uses one.
+#[tokio::test]
+async fn approvals_are_passed_on() {
+    let world = World::new().await;
+    let task = world.task().await.unwrap();
+    let mut changed = world.store.approval_changed();
+    let ask = |digest| {
+        let ask = events::ask(&world.tenant, ApprovalId::new(), task, digest);
+        Event::RequestApproval(Box::new(ask))
+    };
+    let done = world.store.apply(ask(1), NOW).await.unwrap().into_outcome();
+    let Outcome::Approval(approval) = done else { panic!("it waits") };
+    assert!(changed.has_changed().unwrap());
+    changed.mark_unchanged();
+    world.fill(true);
+    assert_eq!(world.store.apply(ask(2), NOW).await.unwrap_err().reason(), Reason::StoreUnavailable);
+    assert_eq!(world.store.approval(&world.tenant, approval.id).await.unwrap(), Some(*approval));
+    assert!(!changed.has_changed().unwrap());
 }

@@ -101,6 +101,21 @@ id!(
     DecisionId,
     "dc_"
 );
+id!(
+    /// Names one request that waits, or waited, for people's approval, `ap_…`.
+    ApprovalId,
+    "ap_"
+);
+id!(
+    /// Names one tool call, `tc_…`.
+    CallId,
+    "tc_"
+);
+id!(
+    /// Names one previewed change of the policies, `pl_…`.
+    PlanId,
+    "pl_"
+);
 
 #[cfg(test)]
 mod tests {

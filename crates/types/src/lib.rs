@@ -8,6 +8,7 @@ mod deny;
 mod grant;
 mod id;
 mod name;
+mod obligations;
 mod reason;
 mod refusal;
 mod scope;
@@ -17,14 +18,15 @@ mod time;
 
 pub use deny::{DenyRecord, DenySubject, EndReason, Epoch, HistoryId};
 pub use grant::{Confirmation, CredentialKind, Grant, Revocability, TaskPath};
-pub use id::{DecisionId, LeaseId, ParseIdError, TaskId};
+pub use id::{ApprovalId, CallId, DecisionId, LeaseId, ParseIdError, PlanId, TaskId};
 pub use name::{
-    ActionName, AgentId, Initiator, KeyGeneration, Owner, ParseNameError, PolicyRevision, RequestId,
-    ResourceName, TaskKind, TenantId,
+    ActionName, AgentId, DriftRuleId, GroupName, Initiator, KeyGeneration, Owner, ParseNameError,
+    PolicyRevision, RequestId, ResourceName, TaskKind, TenantId, ToolName, UserName,
 };
+pub use obligations::{Consequence, Counters, Obligations};
 pub use reason::{Kind, Reason};
 pub use refusal::Refusal;
 pub use scope::{ParseScopeError, Scope};
 pub use secret::Secret;
 pub use spiffe::{ParseSpiffeIdError, SpiffeId, TrustDomain};
-pub use time::{Clock, ManualClock, SystemClock, Timestamp, Ttl, TtlError};
+pub use time::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp, Ttl, TtlError};

@@ -133,6 +133,22 @@ name!(
     Initiator, "initiator", 400, person, "use printable ASCII without spaces, quotes, backslashes, angle brackets"
 );
 name!(
+    /// A person, as policies and approvals know them, for example `maya@acme.test`.
+    UserName, "user name", 200, person, "use printable ASCII without spaces, quotes, backslashes, angle brackets"
+);
+name!(
+    /// A named set of agents or users, for example `finance-leads`.
+    GroupName, "group name", 100, path, "use a-z, 0-9, `-`, `_`, `.`, `/`"
+);
+name!(
+    /// The rule by which a drift is answered, for example `agent-suspended`.
+    DriftRuleId, "drift rule", 64, word, "use a-z, 0-9, `-`, `_`, `.`"
+);
+name!(
+    /// A tool that an agent calls, for example `refund.create`.
+    ToolName, "tool name", 200, action, "use a-z, 0-9, `-`, `_`, `.`, `/`, `:`, `*`"
+);
+name!(
     /// The caller's idempotency key (AIP-155): the same id with the same body gives the same answer.
     RequestId, "request id", 64, person, "use printable ASCII without spaces, quotes, backslashes, angle brackets"
 );

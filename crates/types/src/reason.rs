@@ -19,6 +19,8 @@ pub enum Kind {
     Ended,
     /// A limit is reached.
     Exhausted,
+    /// People have yet to say yes; wait, then ask the same again.
+    Pending,
     /// A dependency does not answer; ask again.
     Unavailable,
     /// It may or may not have happened; ask again with the same request id.
@@ -53,20 +55,44 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// There is no such agent.
+    AgentNotFound = "AGENT_NOT_FOUND" => NotFound,
     /// No registered agent has the caller's selectors.
     AgentNotRegistered = "AGENT_NOT_REGISTERED" => Unauthenticated,
     /// The agent has no owner.
     AgentWithoutOwner = "AGENT_WITHOUT_OWNER" => Denied,
+    /// The operator suspended the agent.
+    AgentSuspended = "AGENT_SUSPENDED" => Denied,
     /// Several registered agents match the caller equally well.
     AgentAmbiguous = "AGENT_AMBIGUOUS" => Unauthenticated,
+    /// This person may not approve this request.
+    ApproverNotEligible = "APPROVER_NOT_ELIGIBLE" => Denied,
+    /// The approval was denied by a person.
+    ApprovalDenied = "APPROVAL_DENIED" => Denied,
+    /// Nobody approved in time; that is no denial.
+    ApprovalExpired = "APPROVAL_EXPIRED" => Pending,
+    /// The approval is for another request than this one.
+    ApprovalMismatch = "APPROVAL_MISMATCH" => Conflict,
+    /// No such approval, or not the caller's.
+    ApprovalNotFound = "APPROVAL_NOT_FOUND" => NotFound,
+    /// People have to approve this request first.
+    ApprovalRequired = "APPROVAL_REQUIRED" => Pending,
+    /// The approval is decided, or this person has voted already.
+    ApprovalSettled = "APPROVAL_SETTLED" => Conflict,
     /// The evidence has expired.
     AttestationExpired = "ATTESTATION_EXPIRED" => Unauthenticated,
     /// The evidence is not acceptable.
     AttestationInvalid = "ATTESTATION_INVALID" => Unauthenticated,
     /// The audit log cannot be written, so nothing is granted.
     AuditUnavailable = "AUDIT_UNAVAILABLE" => Unavailable,
+    /// A budget that policy sets for the task is used up.
+    BudgetExceeded = "BUDGET_EXCEEDED" => Exhausted,
     /// The certificate signing request is malformed or its key is not allowed.
     CsrInvalid = "CSR_INVALID" => Invalid,
+    /// There is no record of this decision.
+    DecisionNotFound = "DECISION_NOT_FOUND" => NotFound,
+    /// A task would be handed back to an agent that handed it on.
+    DelegationCycle = "DELEGATION_CYCLE" => Denied,
     /// Delegation would go too deep.
     DepthExceeded = "DEPTH_EXCEEDED" => Denied,
     /// A field of the request is not valid.
@@ -81,12 +107,24 @@ reasons! {
     LeaseNotFound = "LEASE_NOT_FOUND" => NotFound,
     /// The caller's role does not include this call.
     NotPermitted = "NOT_PERMITTED" => Denied,
+    /// Policy permits it only for a credential that promises more: bound to a key, or revocable sooner.
+    ObligationUnmet = "OBLIGATION_UNMET" => Denied,
     /// It may or may not have happened.
     OutcomeUnknown = "OUTCOME_UNKNOWN" => OutcomeUnknown,
+    /// The change would take more than was previewed.
+    PlanGrew = "PLAN_GREW" => Conflict,
+    /// The plan was made over other policies than those in force.
+    PlanOutdated = "PLAN_OUTDATED" => Conflict,
+    /// No such plan, or it is too old.
+    PlanNotFound = "PLAN_NOT_FOUND" => NotFound,
     /// The policies changed while the request was being decided, several times in a row.
     PolicyChanged = "POLICY_CHANGED" => Unavailable,
     /// Policy does not allow it.
     PolicyDenied = "POLICY_DENIED" => Denied,
+    /// The set of policies is not valid.
+    PolicyInvalid = "POLICY_INVALID" => Invalid,
+    /// No such set of policies in the history.
+    PolicyNotFound = "POLICY_NOT_FOUND" => NotFound,
     /// A quota is used up.
     QuotaExceeded = "QUOTA_EXCEEDED" => Exhausted,
     /// The same request id came with another body.

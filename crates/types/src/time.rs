@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt,
     num::NonZeroU32,
+    str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -66,6 +67,21 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The text is no instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not an instant, expected RFC 3339 such as `2026-11-23T22:12:52Z`")]
+pub struct ParseTimestampError;
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    /// RFC 3339, from 1970 on; what is finer than milliseconds is cut.
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
+        let at: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError)?;
+        u64::try_from(at.as_millisecond()).map(Self).map_err(|_| ParseTimestampError)
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -100,6 +116,12 @@ impl Ttl {
     /// From a span; its milliseconds are cut.
     pub fn from_duration(span: Duration) -> Result<Self, TtlError> {
         Self::from_secs(span.as_secs())
+    }
+
+    /// The nearest there is to a span: at least a second, at most [`Ttl::MAX_SECS`]; its milliseconds are cut.
+    pub fn nearest(span: Duration) -> Self {
+        let secs = u32::try_from(span.as_secs()).unwrap_or(u32::MAX).min(Self::MAX_SECS);
+        Self(NonZeroU32::new(secs).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Whole seconds.
@@ -188,6 +210,9 @@ mod tests {
         assert!(Ttl::from_secs(u64::MAX).is_err());
         assert!(Ttl::from_secs(u64::from(Ttl::MAX_SECS) + 1).is_err());
         assert_eq!(Ttl::from_secs(60).unwrap().as_duration(), Duration::from_secs(60));
+        for (span, secs) in [(0, 1), (1, 1), (60, 60), (u64::MAX, Ttl::MAX_SECS)] {
+            assert_eq!(Ttl::nearest(Duration::from_secs(span)).as_secs(), secs);
+        }
     }
 
     #[test]
@@ -200,6 +225,12 @@ mod tests {
 
     #[test]
     fn prints_rfc_3339() {
-        assert_eq!(Timestamp::from_millis(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        assert_eq!(at.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!("2023-11-14T22:13:20.123Z".parse(), Ok(at));
+        assert_eq!("2023-11-14T23:13:20.1239+01:00".parse(), Ok(at));
+        for bad in ["", "2023-11-14", "now", "1969-12-31T23:59:59Z", "2023-11-14T22:13:20"] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(ParseTimestampError), "{bad:?}");
+        }
     }
 }

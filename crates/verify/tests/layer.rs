@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use std::time::Duration;
 use taskpass_crypto::thumbprint;
 use taskpass_proto::v1::{
-    WhoAmIRequest, WhoAmIResponse,
+    ListAgentsRequest, ListAgentsResponse, WhoAmIRequest, WhoAmIResponse,
     agent_service_client::AgentServiceClient,
     agent_service_server::{AgentService, AgentServiceServer},
 };
@@ -166,6 +166,13 @@ impl AgentService for WhoAmI {
             request.extensions().get::<Granted>().ok_or_else(|| Status::internal("not verified"))?;
         let agent = granted.agent().unwrap().to_string();
         Ok(Response::new(WhoAmIResponse { agent, ..Default::default() }))
+    }
+
+    async fn list_agents(
+        &self,
+        _: tonic::Request<ListAgentsRequest>,
+    ) -> Result<Response<ListAgentsResponse>, Status> {
+        Err(Status::unimplemented("no test lists agents"))
     }
 }
 

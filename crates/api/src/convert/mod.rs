@@ -1,12 +1,16 @@
 //! Between the domain's types and the wire's.
 
+mod approval;
 mod ask;
 mod feed;
+mod policy;
 mod record;
 
-pub(crate) use ask::{issue_ask, renew_ask, start_ask};
+pub(crate) use approval::{approval, call_decision};
+pub(crate) use ask::{call_ask, instant, issue_ask, optional, renew_ask, simulate_ask, start_ask};
 pub(crate) use feed::{feed_message, resume};
-pub(crate) use record::{credential, lease, task, timestamp};
+pub(crate) use policy::{explained, plan, plan_item, policy_set, replay_change, replay_sum, report};
+pub(crate) use record::{agent, credential, lease, task, timestamp};
 
 use taskpass_types::{Reason, Refusal, Ttl};
 

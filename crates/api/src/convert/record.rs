@@ -1,9 +1,10 @@
 //! Tasks, leases and credentials as messages.
 
+use taskpass_broker::Registration;
 use taskpass_issue::Credential;
 use taskpass_lease::{End, Lease, Task};
 use taskpass_proto::v1;
-use taskpass_types::{CredentialKind, EndReason, Revocability, Timestamp};
+use taskpass_types::{CredentialKind, EndReason, Revocability, Timestamp, Ttl};
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
@@ -27,12 +28,27 @@ pub(crate) fn task(task: Task) -> v1::Task {
         labels: task.labels.into_iter().collect(),
         create_time: Some(timestamp(task.created_at)),
         deadline: Some(timestamp(task.deadline)),
-        heartbeat_interval: task
-            .heartbeat
-            .map(|every| prost_types::Duration { seconds: i64::from(every.as_secs()), nanos: 0 }),
+        heartbeat_interval: task.heartbeat.map(span),
         live_below: task.live_below,
         issued: task.issued,
+        sensitivity: task.sensitivity.unwrap_or_default(),
+        tool_calls: task.calls,
     }
+}
+
+pub(crate) fn agent(agent: Registration) -> v1::Agent {
+    v1::Agent {
+        id: agent.id.into(),
+        owner: agent.owner.map(String::from).unwrap_or_default(),
+        groups: agent.groups.into_iter().map(String::from).collect(),
+        labels: agent.labels.into_iter().collect(),
+        suspended: agent.suspended,
+        selectors: agent.selectors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn span(ttl: Ttl) -> prost_types::Duration {
+    prost_types::Duration { seconds: i64::from(ttl.as_secs()), nanos: 0 }
 }
 
 pub(crate) fn lease(lease: Lease) -> v1::Lease {
@@ -67,6 +83,12 @@ pub(crate) fn lease(lease: Lease) -> v1::Lease {
         expire_time: Some(timestamp(lease.expires_at)),
         hard_stop_time: Some(timestamp(lease.hard_stop)),
         renewals: lease.renewal,
+        cut_time: lease.cut.as_ref().map(|cut| timestamp(cut.at)),
+        cut_by: lease.cut.map(|cut| cut.by).unwrap_or_default(),
+        uses: lease.uses,
+        max_uses: lease.max_uses.unwrap_or(0),
+        recheck_time: lease.recheck_at.map(timestamp),
+        approval_id: lease.approval.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

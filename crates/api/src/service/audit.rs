@@ -30,6 +30,18 @@ impl AuditService for Api {
     }
 }
 
+impl Api {
+    /// Up to `count` entries from `seq` on.
+    pub(crate) async fn entries(&self, seq: u64, count: usize) -> Result<Vec<EntryLine>, Refusal> {
+        let audit = self.audit.clone();
+        let read = tokio::task::spawn_blocking(move || audit.read_from(seq, count)).await;
+        let unreadable =
+            |why: String| Refusal::new(Reason::AuditUnavailable, "the audit log cannot be read").because(why);
+        let entries = read.map_err(|error| unreadable(error.to_string()))?;
+        entries.map_err(|error| unreadable(error.to_string()))
+    }
+}
+
 struct Tail {
     api: Api,
     next: u64,
@@ -63,13 +75,7 @@ impl Tail {
                 }
                 self.api.audit.wait_past(self.next - 1).await?;
             }
-            let (audit, next) = (self.api.audit.clone(), self.next);
-            let read = tokio::task::spawn_blocking(move || audit.read_from(next, SLICE)).await;
-            let unreadable = |why: String| {
-                Refusal::new(Reason::AuditUnavailable, "the audit log cannot be read").because(why)
-            };
-            let entries = read.map_err(|error| unreadable(error.to_string()))?;
-            self.ready = entries.map_err(|error| unreadable(error.to_string()))?.into();
+            self.ready = self.api.entries(self.next, SLICE).await?.into();
             if self.ready.is_empty() && !self.follow {
                 return Ok(None);
             }

@@ -1,7 +1,9 @@
 use super::{cursor, named};
 use crate::{Api, convert};
+use taskpass_broker::Held;
 use taskpass_proto::v1::{self, lease_service_server::LeaseService};
 use taskpass_store::LeaseQuery;
+use taskpass_types::{Refusal, ResourceName};
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -66,10 +68,18 @@ impl LeaseService for Api {
         request: Request<v1::ReleaseHoldRequest>,
     ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = self.lease_id(&caller, &request.get_ref().lease_id).await;
-        let id = id.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let v1::ReleaseHoldRequest { lease_id, task_id, resource } = request.into_inner();
+        let held = async {
+            if task_id.is_empty() {
+                return Ok(Held::Lease(self.lease_id(&caller, &lease_id).await?));
+            }
+            let resource =
+                ResourceName::new(&resource).map_err(|error| convert::invalid("resource", error))?;
+            Ok(Held::Task(self.task_id(&caller, &task_id).await?, resource))
+        };
+        let held = held.await.map_err(|refusal: Refusal| self.refuse(&caller, &refusal))?;
         let broker = self.broker.clone();
-        let released = self.run(async move { broker.release_hold(caller, id).await }).await?;
+        let released = self.run(async move { broker.release_hold(caller, held).await }).await?;
         Ok(Response::new(v1::ReleaseHoldResponse { released }))
     }
 }

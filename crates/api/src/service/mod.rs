@@ -1,12 +1,14 @@
 //! One service a file.
 
 mod agent;
+mod approval;
 mod audit;
 mod credential;
 mod lease;
 mod policy;
 mod revocation;
 mod task;
+mod tool;
 
 use tonic::codegen::tokio_stream::Stream;
 

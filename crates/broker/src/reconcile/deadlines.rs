@@ -78,7 +78,9 @@ impl Forgotten {
     fn key(what: &DueWhat) -> (TenantId, Action) {
         match what {
             DueWhat::Deny(tenant, _) => (tenant.clone(), Action::DenyForget),
-            DueWhat::Lease(tenant, _) | DueWhat::Task(tenant, _) => (tenant.clone(), Action::StorePurge),
+            DueWhat::Approval(tenant, _) | DueWhat::Lease(tenant, _) | DueWhat::Task(tenant, _) => {
+                (tenant.clone(), Action::StorePurge)
+            }
         }
     }
 
@@ -100,6 +102,8 @@ async fn handle(
         match broker.parts().store.apply_due(due.clone(), now).await {
             Ok(done) => match done.into_outcome() {
                 Outcome::Forgotten => forgotten.count(&due.what),
+                // When the store does not answer now, the lease is checked again at its next recheck.
+                Outcome::RecheckDue(lease) => drop(broker.recheck(&lease).await?),
                 outcome => write_down(broker, due, outcome),
             },
             Err(refusal) => {
@@ -119,15 +123,23 @@ async fn announce(broker: &Broker, due: &Due, now: Timestamp, forgotten: &mut Fo
         Some(describe(Event::outcome(tenant, action, ACTOR)))
     };
     match &due.what {
+        DueWhat::Approval(tenant, id) => {
+            let approval = store.approval(tenant, *id).await.ok()??;
+            match approval.settled_at() {
+                Some(_) => forgotten.announce(broker, &due.what),
+                None if !approval.has_expired(now) => None,
+                None => change(tenant, Action::ApprovalExpire, &|event| event.approval(*id)),
+            }
+        }
         DueWhat::Deny(..) => forgotten.announce(broker, &due.what),
         DueWhat::Lease(tenant, id) => {
             let lease = store.lease(tenant, *id).await.ok()??;
-            match lease.end() {
-                Some(_) => forgotten.announce(broker, &due.what),
-                None if now < lease.last_expiry => None,
-                None => {
-                    change(tenant, Action::LeaseEnd, &|event| event.lease(*id).reason(EndReason::Expired))
+            match (lease.end(), lease.ended_by(now)) {
+                (Some(_), _) => forgotten.announce(broker, &due.what),
+                (None, Some(reason)) => {
+                    change(tenant, Action::LeaseEnd, &|event| event.lease(*id).reason(reason))
                 }
+                (None, None) => None,
             }
         }
         DueWhat::Task(tenant, id) => {
@@ -157,9 +169,15 @@ fn write_down(broker: &Broker, due: &Due, outcome: Outcome) {
                 broker.note(Event::outcome(tenant, Action::TaskHeartbeatLost, ACTOR).task(*id));
             }
         }
-        (Outcome::LeaseEnded(_), DueWhat::Lease(tenant, id)) => {
+        (Outcome::LeaseEnded(ended), DueWhat::Lease(tenant, id)) => {
             let event = Event::outcome(tenant, Action::LeaseEnd, ACTOR).lease(*id);
-            broker.note(event.reason(EndReason::Expired));
+            let event = ended.record.end().into_iter().fold(event, |event, end| event.reason(end.reason));
+            broker.note(ended.deny.iter().fold(event, |event, deny| event.epoch(deny.epoch)));
+        }
+        (Outcome::Approval(approval), DueWhat::Approval(tenant, id)) => {
+            metrics::counter!("taskpass_approvals_expired_total").increment(1);
+            let event = Event::outcome(tenant, Action::ApprovalExpire, ACTOR).approval(*id);
+            broker.note(event.agent(&approval.agent).task(approval.task));
         }
         (Outcome::Settled(settled), DueWhat::Task(tenant, id)) => {
             settle(broker, tenant, &settled);

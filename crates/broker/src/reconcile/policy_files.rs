@@ -33,9 +33,9 @@ impl PolicyFiles {
     pub(super) async fn run(mut self, broker: Broker) {
         let mut last = self.settled.clone();
         loop {
-            tokio::time::sleep(self.poll).await;
+            let asked = tokio::time::timeout(self.poll, broker.reload_asked()).await.is_ok();
             let seen = look_at(&self.dir).unwrap_or_default();
-            if seen != self.settled && seen == last && self.load(&broker).await {
+            if (asked || (seen != self.settled && seen == last)) && self.load(&broker).await {
                 self.settled = seen.clone();
             }
             last = seen;

@@ -5,10 +5,11 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use taskpass_lease::{Event, Lease, Task};
-use taskpass_store::{Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
+use taskpass_store::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use taskpass_types::{
-    Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId, Timestamp,
+    AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
+    Timestamp,
 };
 use tokio::sync::watch;
 
@@ -77,6 +78,29 @@ impl Store for Meddled {
     }
     async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
         self.store.lease(tenant, id).await
+    }
+    async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
+        self.store.approval(tenant, id).await
+    }
+    async fn approval_for(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        digest: &[u8; 32],
+    ) -> Result<Option<Approval>, Refusal> {
+        self.store.approval_for(tenant, agent, digest).await
+    }
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal> {
+        self.store.approvals(query).await
+    }
+    async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
+        self.store.policy_set(revision).await
+    }
+    async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
+        self.store.policy_history(before, limit).await
+    }
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.store.approval_changed()
     }
     async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
         self.store.standing(tenant, id, now).await

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use taskpass_attest::{Identity, Selector};
 use taskpass_audit::{AuditLog, Entry, Recorder, testing::FaultyRecorder};
 use taskpass_broker::{
-    Broker, Caller, IssueAsk, Issued, Parts, PolicyKeeper, Registration, Registry, RenewAsk, Role, Settings,
-    StartAsk,
+    Broker, Caller, DriftRules, IssueAsk, Issued, Parts, PolicyKeeper, Registered, Registration, Registry,
+    RegistryKeeper, RenewAsk, ResourceEntry, Role, Settings, StartAsk, UserEntry,
 };
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Credential, Form, JwtIssuer, X509Issuer};
@@ -18,8 +18,8 @@ use taskpass_lease::{Limits, Task};
 use taskpass_policy::Policies;
 use taskpass_store::{Embedded, MemoryBackend, Store};
 use taskpass_types::{
-    AgentId, Clock, LeaseId, ManualClock, Owner, Refusal, RequestId, ResourceName, TaskId, TaskKind,
-    TenantId, Timestamp, TrustDomain, Ttl,
+    AgentId, Clock, GroupName, LeaseId, ManualClock, Owner, Refusal, RequestId, ResourceName, TaskId,
+    TaskKind, TenantId, Timestamp, TrustDomain, Ttl, UserName,
 };
 
 pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -66,7 +66,8 @@ impl World {
             ],
             keys: keys.clone(),
             policies: Arc::new(PolicyKeeper::new(policies(POLICY), START)),
-            registry: Arc::new(registry()),
+            registry: Arc::new(RegistryKeeper::new(registry(registered()))),
+            drift: arc_swap::ArcSwap::from_pointee(DriftRules::default()),
             clock: clock.clone(),
             settings: Settings {
                 trust_domain,
@@ -137,7 +138,12 @@ fn selectors(who: &str) -> BTreeSet<Selector> {
     [Selector::new(format!("spiffe:id:spiffe://acme.test/{who}")).unwrap()].into()
 }
 
-fn registry() -> Registry {
+pub fn registry(registered: Registered) -> Registry {
+    Registry::new(TenantId::default(), registered).unwrap()
+}
+
+/// Who is registered; a test changes what it is about.
+pub fn registered() -> Registered {
     let agent = |name: &str, owner: Option<&str>| Registration {
         tenant: TenantId::default(),
         id: AgentId::new(name).unwrap(),
@@ -145,20 +151,40 @@ fn registry() -> Registry {
         selectors: selectors(name),
         labels: Default::default(),
         groups: Vec::new(),
+        suspended: false,
     };
-    let agents = vec![
-        agent("ci/bot", Some("maya@acme.test")),
-        agent("ci/other", Some("maya@acme.test")),
-        agent("orphan", None),
-        Registration { selectors: selectors("twin"), ..agent("ci/castor", Some("maya@acme.test")) },
-        Registration { selectors: selectors("twin"), ..agent("ci/pollux", Some("maya@acme.test")) },
-    ];
-    let roles = vec![
-        (Role::Operator, "maya".to_owned(), selectors("operator")),
-        (Role::Orchestrator, "scheduler".to_owned(), selectors("orchestrator")),
-        (Role::Verifier, "billing-api".to_owned(), selectors("verifier")),
-    ];
-    Registry::new(TenantId::default(), agents, roles, Vec::new()).unwrap()
+    let user = |name: &str, groups: &[&str]| UserEntry {
+        name: UserName::new(format!("{name}@acme.test")).unwrap(),
+        selectors: selectors(&format!("person/{name}")),
+        groups: groups.iter().map(|group| GroupName::new(group).unwrap()).collect(),
+        labels: Default::default(),
+    };
+    Registered {
+        agents: vec![
+            agent("ci/bot", Some("maya@acme.test")),
+            agent("ci/other", Some("maya@acme.test")),
+            agent("orphan", None),
+            Registration { selectors: selectors("twin"), ..agent("ci/castor", Some("maya@acme.test")) },
+            Registration { selectors: selectors("twin"), ..agent("ci/pollux", Some("maya@acme.test")) },
+        ],
+        users: vec![
+            user("maya", &["leads"]),
+            user("noor", &["leads"]),
+            user("ines", &["leads", "security"]),
+            user("omar", &[]),
+        ],
+        roles: vec![
+            (Role::Operator, "maya".to_owned(), selectors("operator")),
+            (Role::Orchestrator, "scheduler".to_owned(), selectors("orchestrator")),
+            (Role::Verifier, "billing-api".to_owned(), selectors("verifier")),
+        ],
+        resources: vec![ResourceEntry {
+            name: ResourceName::new("billing-api").unwrap(),
+            labels: Default::default(),
+            environment: None,
+            sensitivity: Some("low".to_owned()),
+        }],
+    }
 }
 
 pub fn start() -> StartAsk {
@@ -174,6 +200,8 @@ pub fn start() -> StartAsk {
         initiator: None,
         agent: None,
         parent: None,
+        sensitivity: None,
+        approval: None,
     }
 }
 
@@ -185,6 +213,7 @@ pub fn issue(task: TaskId) -> IssueAsk {
         actions: ["invoice:read".parse().unwrap()].into(),
         ttl: None,
         form: Form::Token { jkt: None },
+        approval: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 use clap::Args;
 use std::{io, path::PathBuf};
 
-/// Show the promise on real parts: four ways to end, all refused after
+/// Show the promise on real parts: every way to end, all refused after
 #[derive(Args)]
 #[command(after_help = "Examples:
   taskpass demo

@@ -1,5 +1,7 @@
 //! The commands, one file each. A command parses its arguments, asks the broker or a library, and shows the answer.
 
+mod agent;
+mod approval;
 mod audit;
 mod demo;
 mod dev;
@@ -7,9 +9,11 @@ mod exec;
 mod help;
 mod lease;
 mod policy;
+mod review;
 mod serve;
 mod task;
 mod token;
+mod tool;
 mod version;
 mod whoami;
 
@@ -64,10 +68,16 @@ pub(crate) struct Global {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     #[command(subcommand)]
+    Agent(agent::Command),
+    #[command(subcommand)]
+    Approval(approval::Command),
+    Approve(approval::Approve),
+    #[command(subcommand)]
     Audit(audit::Command),
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoAgent(demo::DemoAgent),
+    Deny(approval::Deny),
     Dev(dev::DevCommand),
     Exec(exec::Exec),
     #[command(hide = true)]
@@ -77,11 +87,14 @@ pub(crate) enum Command {
     Lease(lease::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    Review(review::Review),
     Serve(serve::Serve),
     #[command(subcommand)]
     Task(task::Command),
     #[command(subcommand)]
     Token(token::Command),
+    #[command(subcommand)]
+    Tool(tool::Command),
     Version(version::Version),
     Whoami(whoami::WhoAmI),
 }
@@ -97,18 +110,24 @@ impl Command {
 
     pub(crate) fn run(self, session: &Session) -> Outcome {
         match self {
+            Self::Agent(command) => wait_for(command.run(session)),
+            Self::Approval(command) => wait_for(command.run(session)),
+            Self::Approve(command) => wait_for(command.run(session)),
             Self::Audit(command) => command.run(session),
             Self::Demo(command) => command.run(),
             Self::DemoAgent(command) => wait_for(command.run()),
+            Self::Deny(command) => wait_for(command.run(session)),
             Self::Dev(command) => command.run(),
             Self::Exec(command) => wait_for(command.run(session)),
             Self::ExecChild(command) => command.run(),
             Self::Help(command) => command.run(session),
             Self::Lease(command) => wait_for(command.run(session)),
             Self::Policy(command) => command.run(session),
+            Self::Review(command) => wait_for(command.run(session)),
             Self::Serve(command) => command.run(session),
             Self::Task(command) => wait_for(command.run(session)),
             Self::Token(command) => command.run(session),
+            Self::Tool(command) => wait_for(command.run(session)),
             Self::Version(command) => command.run(session),
             Self::Whoami(command) => wait_for(command.run(session)),
         }

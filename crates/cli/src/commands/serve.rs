@@ -109,14 +109,21 @@ impl Record for Checked {
 
 async fn serve(config: &Config) -> Outcome {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let server = Server::start(config).await.map_err(|error| {
         let failure = Failure::new(Exit::Unexpected, format!("the broker does not start: {error}"));
         error.fix().into_iter().fold(failure, |failure, fix| failure.fix(fix))
     })?;
     tracing::info!(addresses = ?server.addresses, "serving");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                tracing::info!("taking up what changed");
+                server.reload();
+            }
+        }
     }
     tracing::info!("stopping");
     server.stop().await;

@@ -69,12 +69,18 @@ impl Server {
         audit.note(Event::outcome(&TenantId::default(), Action::BrokerStart, Actor::Broker("serve")));
         Ok(Self {
             reconcilers: Reconcilers::start(&broker, Some(policy_files)),
-            reloading: reload::Reloading::start(config, bundles, certificate),
+            reloading: reload::Reloading::start(config, &broker, bundles, certificate),
             broker,
             audit,
             drain,
             addresses,
         })
+    }
+
+    /// Takes up what changed on disk, now: policies, who and what is registered, trust bundles, certificates.
+    pub fn reload(&self) {
+        self.broker.reload();
+        self.reloading.now();
     }
 
     /// Stops accepting, lets what is under way end, closes everything.

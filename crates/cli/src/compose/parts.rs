@@ -1,6 +1,6 @@
 //! Opens every adapter that the configuration names.
 
-use crate::config::{Config, Seal};
+use crate::config::{Config, Seal, Selectors};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use taskpass_attest::{
     Attestor, Attestors,
@@ -9,7 +9,8 @@ use taskpass_attest::{
 };
 use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
-    Parts, PolicyKeeper, Registration, Registry, RegistryError, ResourceEntry, Role, Settings,
+    DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration, Registry,
+    RegistryError, RegistryKeeper, ResourceEntry, Role, Settings, UserEntry,
 };
 use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
@@ -32,6 +33,8 @@ pub enum StartError {
     Bind { what: &'static str, address: SocketAddr, error: io::Error },
     #[error(transparent)]
     Bundles(#[from] BundleError),
+    #[error(transparent)]
+    Drift(#[from] DriftRulesError),
     #[error("`{path}` cannot be made: {error}")]
     Directory { path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -116,13 +119,15 @@ impl Adapters {
             Arc::new(JwtIssuer::new(self.keys.clone(), config.issuer.as_str().to_owned())),
             Arc::new(X509Issuer::new(self.keys.clone())),
         ];
+        let (registry, drift) = registry(config)?;
         Ok(Parts {
             store: self.store,
             audit: self.audit,
             issuers,
             keys: self.keys,
             policies: Arc::new(PolicyKeeper::new(self.policies, clock.now())),
-            registry: Arc::new(registry(config)?),
+            registry: Arc::new(RegistryKeeper::new(registry)),
+            drift: arc_swap::ArcSwap::from_pointee(drift),
             clock,
             settings: Settings {
                 trust_domain: config.trust_domain.clone(),
@@ -182,7 +187,8 @@ fn seal(seal: &Seal) -> Result<SealKey, StartError> {
     })
 }
 
-fn registry(config: &Config) -> Result<Registry, StartError> {
+/// Who is who, and what follows from drift, by the configuration.
+pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartError> {
     let agents = config.agents.iter().cloned().map(|agent| Registration {
         tenant: config.tenant.clone(),
         id: agent.id,
@@ -190,6 +196,13 @@ fn registry(config: &Config) -> Result<Registry, StartError> {
         selectors: agent.selectors.into_set(),
         labels: agent.labels,
         groups: agent.groups,
+        suspended: agent.suspended,
+    });
+    let users = config.users.iter().cloned().map(|user| UserEntry {
+        name: user.name,
+        selectors: user.selectors.map(Selectors::into_set).unwrap_or_default(),
+        groups: user.groups,
+        labels: user.labels,
     });
     let roles = [
         (Role::Operator, &config.operators),
@@ -205,5 +218,12 @@ fn registry(config: &Config) -> Result<Registry, StartError> {
         environment: resource.environment,
         sensitivity: resource.sensitivity,
     });
-    Ok(Registry::new(config.tenant.clone(), agents.collect(), roles.collect(), resources.collect())?)
+    let registered = Registered {
+        agents: agents.collect(),
+        users: users.collect(),
+        roles: roles.collect(),
+        resources: resources.collect(),
+    };
+    let rules = DriftRules::new(config.drift.iter().cloned().map(DriftRule::from).collect())?;
+    Ok((Registry::new(config.tenant.clone(), registered)?, rules))
 }

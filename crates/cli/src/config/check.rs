@@ -3,6 +3,7 @@
 use super::{Config, Problem, Seal, place::KeyPath};
 use crate::span;
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
+use taskpass_broker::Trigger;
 
 impl Config {
     /// Contradictions; nothing runs with one.
@@ -24,6 +25,9 @@ impl Config {
             "name",
             self.resources.iter().map(|resource| &resource.name),
         ));
+        problems.extend(twice(text, "users", "name", self.users.iter().map(|user| &user.name)));
+        problems.extend(twice(text, "drift", "id", self.drift.iter().map(|rule| &rule.id)));
+        problems.extend(self.check_drift(text));
         problems.extend(twice(
             text,
             "bundles",
@@ -38,6 +42,22 @@ impl Config {
             problems.extend(twice(text, list, "name", roles.iter().map(|role| &role.name)));
         }
         problems
+    }
+
+    /// What cannot follow from what happened.
+    fn check_drift(&self, text: &str) -> Vec<Problem> {
+        let unfit = self.drift.iter().enumerate().filter(|(_, rule)| !rule.then.fits(rule.when));
+        unfit
+            .map(|(index, rule)| {
+                let path = KeyPath::default().key("drift").index(index).key("then");
+                let what = format!("this cannot follow from `{}`", rule.when);
+                let fix = match rule.when {
+                    Trigger::Behaviour => "use `report`, `hold` or `kill`",
+                    _ => "use `report`, `shorten`, `grace 5m` or `revoke`",
+                };
+                Problem::at(text, &path, what, fix)
+            })
+            .collect()
     }
 
     /// A default that is longer than its limit would refuse every caller who does not say how long.

@@ -45,6 +45,9 @@ pub(super) struct Limits {
     issued_per_task: u32,
     tasks_per_agent: u32,
     #[serde(deserialize_with = "span::duration")]
+    approval_ttl: Duration,
+    approvals_per_agent: u32,
+    #[serde(deserialize_with = "span::duration")]
     retention: Duration,
 }
 

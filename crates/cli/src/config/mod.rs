@@ -6,6 +6,7 @@
 //! every key with its default.
 
 mod check;
+mod drift;
 mod error;
 mod keys;
 mod limits;
@@ -15,12 +16,13 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+pub use drift::DriftConfig;
 pub use error::{ConfigError, Problem};
 pub use keys::{Data, Keys, Seal};
 pub use limits::Defaults;
 pub use listen::{Listen, SocketMode, TlsFiles};
 pub use place::Position;
-pub use registry::{AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors};
+pub use registry::{AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig};
 
 use crate::span;
 use serde::Deserialize;
@@ -86,9 +88,18 @@ pub struct Config {
     /// Who can follow the deny feed.
     #[serde(default)]
     pub verifiers: Vec<RoleEntry>,
+    /// The people that policies and approvals know.
+    #[serde(default)]
+    pub users: Vec<UserConfig>,
     /// What policies know of resources.
     #[serde(default)]
     pub resources: Vec<ResourceConfig>,
+    /// What follows from drift.
+    #[serde(default)]
+    pub drift: Vec<DriftConfig>,
+    /// Where it was read; the lists of who and what is registered are read again when that changes.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// The policies.
@@ -104,7 +115,7 @@ pub struct PolicyFiles {
 
 impl Default for PolicyFiles {
     fn default() -> Self {
-        Self { dir: "/etc/taskpass/policies".into(), poll: Duration::from_secs(5) }
+        Self { dir: "/etc/taskpass/policies".into(), poll: Duration::from_millis(200) }
     }
 }
 
@@ -152,6 +163,7 @@ impl Config {
         }
         let mut config = Self::parse(&text).map_err(|problems| ConfigError::new(path, problems))?;
         config.anchor(path.parent().unwrap_or(Path::new("")));
+        config.file = Some(path.to_owned());
         Ok(config)
     }
 

@@ -9,7 +9,7 @@ use taskpass_attest::{
     Selector,
     spiffe::{BundleFile, BundleFormat},
 };
-use taskpass_types::{AgentId, Owner, ResourceName, TrustDomain};
+use taskpass_types::{AgentId, GroupName, Owner, ResourceName, TrustDomain, UserName};
 
 /// `[[bundles]]`: the authorities of a trust domain whose X.509-SVIDs are accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -86,7 +86,26 @@ pub struct AgentEntry {
     pub labels: BTreeMap<String, String>,
     /// For policies, besides the groups that its name implies.
     #[serde(default)]
-    pub groups: Vec<String>,
+    pub groups: Vec<GroupName>,
+    /// Nothing is issued to it, and what it holds ends.
+    #[serde(default)]
+    pub suspended: bool,
+}
+
+/// `[[users]]`: a person that policies and approvals know.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// What owners and initiators are called.
+    pub name: UserName,
+    /// What their evidence has to prove. Without it they are known, but cannot approve.
+    pub selectors: Option<Selectors>,
+    /// The groups that policies and approvals speak of.
+    #[serde(default)]
+    pub groups: Vec<GroupName>,
+    /// For policies.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `[[operators]]`, `[[orchestrators]]`, `[[verifiers]]`: who has a role.

@@ -28,7 +28,10 @@ fn the_examples_of_the_full_file_are_valid() {
         (config.bundles.len(), config.agents.len(), config.operators.len(), config.orchestrators.len()),
         (1, 1, 1, 1)
     );
-    assert_eq!((config.verifiers.len(), config.resources.len()), (1, 1));
+    assert_eq!(
+        (config.verifiers.len(), config.users.len(), config.resources.len(), config.drift.len()),
+        (1, 1, 1, 1)
+    );
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -58,7 +61,7 @@ fn the_full_file_mentions_every_key() {
         Value::Array(array) if array[0].is_table() => Some(vec![key.as_str()]),
         _ => None,
     }));
-    assert_eq!(tables.len(), 15, "the root, 8 tables and 6 lists: {tables:?}");
+    assert_eq!(tables.len(), 17, "the root, 8 tables and 8 lists: {tables:?}");
     for path in tables {
         let known = known_keys(&full, &path);
         let mut table = &full;

@@ -1,12 +1,19 @@
 //! `taskpass demo`: the promise, shown on real parts. A broker, an orchestrator, a resource server, and an agent in a
-//! process of its own; four ways for a task to end, and after each of them both credentials are refused.
+//! process of its own; every way for a task to end, and after each of them its credentials are refused; people who
+//! approve, tasks that are handed on, tools that are called, policies that change.
 //!
 //! Nothing is acted: every line is printed because it happened, and one that does not happen makes the demo fail.
 
 mod agent;
+mod approval;
 mod chapter;
+mod delegation;
+mod ending;
+mod preview;
 mod stage;
 mod stopwatch;
+mod theft;
+mod tools;
 
 pub use agent::{AgentArgs, act};
 
@@ -49,7 +56,7 @@ fn summary(out: &mut dyn Write, results: &[(Chapter, anyhow::Result<Refused>)]) 
                 "{:<34}{:>14}{:>16}",
                 chapter.title(),
                 millis(refused.token),
-                millis(refused.certificate)
+                refused.certificate.map_or("-".to_owned(), millis)
             )?,
             Err(_) => writeln!(out, "{:<34}{:>14}", chapter.title(), "FAILED")?,
         }

@@ -3,15 +3,17 @@
 use super::agent::Agent;
 use crate::{
     compose::Server,
-    sandbox::{Caller, Invoices, Ports, Sandbox},
+    sandbox::{Caller, Invoices, Ports, RESOURCE, Sandbox, Signed},
 };
 use anyhow::Context;
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    time::Duration,
 };
 use taskpass_client::{Broker, Endpoint, Tls};
+use taskpass_proto::v1;
 
 /// Any free loopback port.
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -38,14 +40,8 @@ impl Stage {
         let sandbox = Sandbox::make(dir)?;
         let server = Server::start(&sandbox.config("maya", Ports { api: ANY, http: ANY })?).await?;
         let api = format!("https://{}", server.addresses.api.context("the broker does not listen for TLS")?);
-        let connect = async |path: &str| -> anyhow::Result<Broker> {
-            let svid = sandbox.authority.svid(path)?;
-            let tls = Tls::new(sandbox.authority.certificate_pem().to_owned())
-                .identity(svid.chain_pem, svid.key_pem);
-            Ok(Broker::connect(&Endpoint::https(&api, tls)?).await?)
-        };
-        let orchestrator = connect("orchestrator/scheduler").await?;
-        let resource_server = connect("resource/demo-api").await?;
+        let orchestrator = Party::connect(&sandbox, &api, "orchestrator/scheduler").await?.broker;
+        let resource_server = Party::connect(&sandbox, &api, "resource/demo-api").await?.broker;
         let operator = Broker::connect(&Endpoint::unix(&server.addresses.socket)).await?;
         let ca = Caller::plain(server.addresses.http).await?.get("/ca.pem", None).await?.text;
         let tls = sandbox.authority.server()?;
@@ -67,11 +63,77 @@ impl Stage {
         Agent::start(self, name, task).await
     }
 
+    /// Has the orchestrator start a task for an agent, and says so.
+    pub(super) async fn task(
+        &self,
+        out: &mut dyn Write,
+        (agent, kind): (&str, &str),
+        purpose: &str,
+        actions: &[&str],
+    ) -> anyhow::Result<v1::Task> {
+        let scopes = actions.iter().map(|action| format!("{RESOURCE}:{action}"));
+        let task = self.orchestrator.task(purpose).agent(agent).kind(kind).scopes(scopes);
+        let task = task.ttl(Duration::from_secs(300)).start().await?.release();
+        let v1::Task { id, initiator, .. } = &task;
+        writeln!(out, "   started    {id} for {agent} by {initiator}: {purpose}")?;
+        Ok(task)
+    }
+
+    /// Somebody with an identity of their own: `agent/invoice-bot`, `person/noor`.
+    pub(super) async fn party(&self, path: &str) -> anyhow::Result<Party> {
+        Party::connect(&self.sandbox, &self.api, path).await
+    }
+
     /// Takes everything down, and checks the audit log that it left.
     pub(super) async fn strike(self) -> anyhow::Result<String> {
         self.invoices.stop().await;
         self.server.stop().await;
         let report = taskpass_audit::verify_dir(&self.sandbox.dir().join("data/audit"), None)?;
         Ok(format!("{} records, chain intact, head {}", report.records, report.head))
+    }
+}
+
+/// Somebody who connects over mTLS.
+pub(super) struct Party {
+    pub(super) broker: Broker,
+    svid: Signed,
+}
+
+impl Party {
+    async fn connect(sandbox: &Sandbox, api: &str, path: &str) -> anyhow::Result<Self> {
+        let svid = sandbox.authority.svid(path)?;
+        let tls = Tls::new(sandbox.authority.certificate_pem().to_owned())
+            .identity(svid.chain_pem.clone(), svid.key_pem.clone());
+        let broker = Broker::connect(&Endpoint::https(api, tls)?).await?;
+        Ok(Self { broker, svid })
+    }
+
+    /// A connection to the resource server, with the certificate that this party's tokens are bound to.
+    pub(super) async fn caller(&self, stage: &Stage) -> anyhow::Result<Caller> {
+        let root = stage.sandbox.authority.certificate_pem();
+        Caller::certified(stage.invoices.https, root, &self.svid.chain_pem, &self.svid.key_pem).await
+    }
+
+    /// Asks for a token once.
+    pub(super) async fn token(
+        &self,
+        request: v1::IssueCredentialRequest,
+    ) -> Result<(v1::Lease, String), taskpass_client::Error> {
+        let (lease, credential) = self.broker.issue(request).await?;
+        let token = match credential.form {
+            Some(v1::credential::Form::Token(token)) => token,
+            _ => String::new(),
+        };
+        Ok((lease, token))
+    }
+}
+
+/// The request for a token to do `action` at the resource server.
+pub(super) fn asking(task: &v1::Task, action: &str) -> v1::IssueCredentialRequest {
+    v1::IssueCredentialRequest {
+        task_id: task.id.clone(),
+        resource: RESOURCE.to_owned(),
+        actions: vec![action.to_owned()],
+        ..Default::default()
     }
 }

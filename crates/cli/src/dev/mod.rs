@@ -3,7 +3,7 @@
 use crate::{
     compose::Server,
     context::{self, Context as Remembered},
-    sandbox::{Caller, Invoices, Ports, RESOURCE, Sandbox},
+    sandbox::{Caller, Invoices, PEOPLE, Ports, RESOURCE, Sandbox},
 };
 use anyhow::Context as _;
 use std::{
@@ -75,6 +75,12 @@ impl Dev {
             invoices.http
         )?;
         writeln!(out, "  Policies   {} (edit one: it is in force at once)", sandbox.policies().display())?;
+        writeln!(
+            out,
+            "  People     {} ({}, who approve refunds)",
+            sandbox.people().display(),
+            PEOPLE.join(" and ")
+        )?;
         writeln!(out, "  Keys       http://{}/.well-known/jwks.json", at.http)?;
         writeln!(out, "  Metrics    http://{}/metrics\n", at.http)?;
         writeln!(out, "Try, in another terminal:")?;
@@ -85,13 +91,34 @@ impl Dev {
             invoices.http
         )?;
         writeln!(out, "  taskpass lease list")?;
-        writeln!(out, "  taskpass audit tail\n")?;
+        writeln!(out, "  taskpass audit tail")?;
+        self.refund(out)?;
         writeln!(
             out,
-            "Ctrl-C stops{}.",
+            "\nCtrl-C stops{}.",
             if self._temporary.is_some() { " and forgets everything" } else { "" }
         )?;
         out.flush()
+    }
+
+    /// How to ask for what needs a person, and how to be that person.
+    fn refund(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (http, people, [noor, _]) = (self.invoices.http, self.sandbox.people(), PEOPLE);
+        let Some(api) = self.server.addresses.api else { return Ok(()) };
+        writeln!(
+            out,
+            "  taskpass exec --task \"refund 7302\" --resource {RESOURCE}:invoice:refund --wait-approval 10m -- \\"
+        )?;
+        writeln!(
+            out,
+            "    sh -c 'curl -s -H \"Authorization: Bearer $TASKPASS_TOKEN\" -d 7302 http://{http}/refunds'"
+        )?;
+        writeln!(out, "and in a third, as {noor}, with the id that it waits for:")?;
+        let file = |name: &str| people.join(name).display().to_string();
+        let (root, certificate, key) =
+            (file("root.pem"), file(&format!("{noor}.pem")), file(&format!("{noor}.key")));
+        writeln!(out, "  TASKPASS_ADDRESS=https://{api} TASKPASS_CA={root} \\")?;
+        writeln!(out, "    TASKPASS_CERT={certificate} TASKPASS_KEY={key} \\\n    taskpass approve ap_…")
     }
 
     /// Stops everything.

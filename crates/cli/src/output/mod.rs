@@ -6,6 +6,7 @@
 mod style;
 mod table;
 pub(crate) mod text;
+mod yaml;
 
 pub(crate) use style::Style;
 pub(crate) use table::{pairs, table};
@@ -13,11 +14,14 @@ pub(crate) use table::{pairs, table};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use taskpass_types::Timestamp;
 
 /// The `apiVersion` of every JSON body.
 pub(crate) const API_VERSION: &str = "taskpass.v1";
+
+/// No answer to a question is longer.
+const MAX_ANSWER: u64 = 1024;
 
 /// The form of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,6 +35,15 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Table,
+    /// What JSON says, as YAML.
+    Yaml,
+}
+
+impl Format {
+    /// Whether it is one document, which cannot be written before all of it is known.
+    pub(crate) fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
 }
 
 /// When to use colour.
@@ -60,6 +73,7 @@ pub(crate) trait Record: Serialize {
 }
 
 /// Where and how to show.
+#[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) format: Format,
     pub(crate) style: Style,
@@ -86,7 +100,9 @@ impl Output {
     /// Shows one record.
     pub(crate) fn one<R: Record>(&self, record: &R) -> io::Result<()> {
         match self.format {
-            Format::Json => self.json(&json!({ "apiVersion": API_VERSION, "kind": R::KIND, "item": record })),
+            Format::Json | Format::Yaml => {
+                self.document(&json!({ "apiVersion": API_VERSION, "kind": R::KIND, "item": record }))
+            }
             Format::Jsonl => self.jsonl(record),
             Format::Name => self.print(&format!("{}\n", text::safe(&record.name()))),
             Format::Table => self.print(&pairs(record.details(&self.style))),
@@ -96,7 +112,7 @@ impl Output {
     /// Shows a page of records; `next` is the token of the page after it, empty for the last.
     pub(crate) fn list<R: Record>(&self, records: &[R], next: &str) -> io::Result<()> {
         match self.format {
-            Format::Json => self.json(&json!({
+            Format::Json | Format::Yaml => self.document(&json!({
                 "apiVersion": API_VERSION,
                 "kind": format!("{}List", R::KIND),
                 "items": records,
@@ -118,9 +134,12 @@ impl Output {
         self.print(&format!("{}\n", text::safe_json(&line)))
     }
 
-    fn json(&self, body: &Value) -> io::Result<()> {
-        let body = serde_json::to_string_pretty(body)?;
-        self.print(&format!("{}\n", text::safe_json(&body)))
+    fn document(&self, body: &Value) -> io::Result<()> {
+        let body = match self.format {
+            Format::Yaml => yaml::write(body),
+            _ => format!("{}\n", serde_json::to_string_pretty(body)?),
+        };
+        self.print(&text::safe_json(&body))
     }
 
     /// Text of ours on standard output, as it is.
@@ -151,8 +170,43 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{}", text::safe(line));
     }
 
+    /// Whether somebody is there who can answer a question: both ways lead to a terminal, and no program reads along.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.format == Format::Table && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks for a yes; whatever else is answered is none.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<bool> {
+        let mut talk = io::stderr().lock();
+        write!(talk, "{} [y/N] ", text::safe(question))?;
+        talk.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer)?;
+        Ok(is_yes(&answer))
+    }
+
     /// Whether talk may be coloured.
     pub(crate) fn color(&self) -> bool {
         self.color
+    }
+}
+
+/// Whatever is not clearly a yes is none.
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for yes in ["y\n", "Y\n", " yes \n", "YES"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n\n", "no", "yep\n", "y y"] {
+            assert!(!is_yes(no), "{no:?}");
+        }
     }
 }

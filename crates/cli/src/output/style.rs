@@ -26,6 +26,11 @@ impl Style {
         if self.terminal { clip(text, 40) } else { text.to_owned() }
     }
 
+    /// A sentence at the end of a line: so much of it that it is understood, or all of it.
+    pub(crate) fn sentence(&self, text: &str) -> String {
+        if self.terminal { clip(text, 100) } else { text.to_owned() }
+    }
+
     /// A time in the past: `3m ago`, or RFC 3339.
     pub(crate) fn past(&self, at: Option<Timestamp>) -> String {
         self.show(at, |at| format!("{} ago", rough(self.now.since(at))))

@@ -2,9 +2,9 @@
 //! handshake.
 
 use anyhow::Context;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Request,
+    Method, Request,
     body::Bytes,
     client::conn::http1::{self, SendRequest},
     header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE},
@@ -21,7 +21,7 @@ const MAX_BODY: usize = 1 << 20;
 
 /// One open connection.
 pub struct Caller {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     work: TaskTracker,
 }
 
@@ -90,12 +90,30 @@ impl Caller {
     /// # Errors
     /// When the connection broke.
     pub async fn get(&mut self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
-        let mut request = Request::get(path).header(HOST, "localhost");
+        self.ask(Method::GET, path, token, "").await
+    }
+
+    /// Sends `body` to `path`, with a token if there is one.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn post(&mut self, path: &str, token: Option<&str>, body: &str) -> anyhow::Result<Answer> {
+        self.ask(Method::POST, path, token, body).await
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Empty::new())?).await?;
+        let response = self.sender.send_request(request.body(Full::from(body.to_owned()))?).await?;
         let status = response.status().as_u16();
         let why =
             response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).map(description);

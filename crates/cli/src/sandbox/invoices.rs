@@ -4,7 +4,11 @@
 //! follows the deny feed and refuses what has ended.
 
 use anyhow::Context;
-use axum::{Extension, Json, Router, routing::get};
+use axum::{
+    Extension, Json, Router,
+    http::StatusCode,
+    routing::{get, post},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
@@ -39,7 +43,8 @@ pub struct Invoices {
 }
 
 impl Invoices {
-    /// Serves `GET /invoices` for whoever was granted `invoice:read`. `clients_pem` is what client certificates chain
+    /// Serves `GET /invoices` for whoever was granted `invoice:read`, and `POST /refunds` for whoever was granted
+    /// `invoice:refund`: its body is the number of the invoice to pay back. `clients_pem` is what client certificates chain
     /// to: the broker's authority, and that of the agents' own identities, to which tokens are bound. `server` is its own
     /// certificate and key. All PEM.
     ///
@@ -52,8 +57,11 @@ impl Invoices {
         server: (&str, &str),
     ) -> anyhow::Result<Self> {
         let verifier = Verifier::builder(broker).audience(RESOURCE).start()?;
-        let router =
+        let reading =
             Router::new().route("/invoices", get(invoices)).layer(verifier.layer().require("invoice:read")?);
+        let refunding =
+            Router::new().route("/refunds", post(refund)).layer(verifier.layer().require("invoice:refund")?);
+        let router = reading.merge(refunding);
         let [http, https] = ports;
         let bind = async |address: SocketAddr| {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on `{address}`"))
@@ -89,10 +97,21 @@ impl Invoices {
     }
 }
 
+/// Number and amount of each.
+const INVOICES: [(&str, u32); 2] = [("7291", 412), ("7302", 90)];
+
 async fn invoices(Extension(granted): Extension<Granted>) -> Json<serde_json::Value> {
-    let invoices =
-        [("7291", 412), ("7302", 90)].map(|(id, amount)| serde_json::json!({"id": id, "amount": amount}));
+    let invoices = INVOICES.map(|(id, amount)| serde_json::json!({"id": id, "amount": amount}));
     Json(serde_json::json!({ "for": granted.agent().map(ToString::to_string), "invoices": invoices }))
+}
+
+async fn refund(
+    Extension(granted): Extension<Granted>,
+    invoice: String,
+) -> Result<Json<serde_json::Value>, StatusCode> {
+    let (id, amount) = INVOICES.into_iter().find(|(id, _)| *id == invoice).ok_or(StatusCode::NOT_FOUND)?;
+    let refunded = serde_json::json!({ "id": id, "amount": amount });
+    Ok(Json(serde_json::json!({ "for": granted.agent().map(ToString::to_string), "refunded": refunded })))
 }
 
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {

@@ -5,7 +5,7 @@ mod authority;
 mod http;
 mod invoices;
 
-pub use authority::Authority;
+pub use authority::{Authority, Signed};
 pub use http::{Answer, Caller};
 pub use invoices::{Invoices, RESOURCE};
 
@@ -21,6 +21,9 @@ use taskpass_crypto::SealKey;
 
 /// The trust domain of everything in a sandbox.
 pub const TRUST_DOMAIN: &str = "dev.test";
+
+/// The people of a sandbox besides its user, who answers for its agents: those who approve, in group `finance-leads`.
+pub const PEOPLE: [&str; 2] = ["noor", "ines"];
 
 /// Where a sandbox listens; port 0 takes any free one.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +68,15 @@ impl Sandbox {
         let server = authority.server()?;
         write_private(&dir.join("server.pem"), &server.chain_pem)?;
         write_private(&dir.join("server.key"), &server.key_pem)?;
-        Ok(Self { dir: dir.to_owned(), authority })
+        let sandbox = Self { dir: dir.to_owned(), authority };
+        make_dir(&sandbox.people())?;
+        write_private(&sandbox.people().join("root.pem"), sandbox.authority.certificate_pem())?;
+        for person in PEOPLE {
+            let svid = sandbox.authority.svid(&format!("person/{person}"))?;
+            write_private(&sandbox.people().join(format!("{person}.pem")), &svid.chain_pem)?;
+            write_private(&sandbox.people().join(format!("{person}.key")), &svid.key_pem)?;
+        }
+        Ok(sandbox)
     }
 
     /// The directory.
@@ -78,13 +89,28 @@ impl Sandbox {
         self.dir.join("policies")
     }
 
-    /// The broker's configuration: the user who runs this is agent `dev/<name>` and operator on the socket; over TCP an
-    /// agent, an orchestrator and the resource server have identities of their own.
+    /// The directory with what the [`PEOPLE`] prove who they are with: `noor.pem`, `noor.key`, …, and `root.pem`.
+    pub fn people(&self) -> PathBuf {
+        self.dir.join("people")
+    }
+
+    /// The broker's configuration: the user who runs this is agent `dev/<name>` and operator on the socket, and answers
+    /// for all agents; over TCP two agents, an orchestrator, the resource server and the [`PEOPLE`] have identities of
+    /// their own.
     ///
     /// # Errors
     /// When the configuration does not load, which a test rules out.
     pub fn config(&self, user: &str, ports: Ports) -> anyhow::Result<Config> {
         let uid = fs::metadata(&self.dir)?.uid();
+        // Known, but without evidence of their own: nobody approves what their own agents ask for.
+        let own = format!("  {{ name = \"{user}@{TRUST_DOMAIN}\" }},\n");
+        let own = if PEOPLE.contains(&user) { "" } else { own.as_str() };
+        let people = PEOPLE.map(|person| {
+            format!(
+                "  {{ name = \"{person}@{TRUST_DOMAIN}\", groups = [\"finance-leads\"], selectors = \
+                 [\"spiffe:id:spiffe://{TRUST_DOMAIN}/person/{person}\"] }},\n"
+            )
+        });
         let text = format!(
             r#"# Made by `taskpass dev`; changes are overwritten at the next start.
 trust_domain = "{TRUST_DOMAIN}"
@@ -99,7 +125,10 @@ bundles = [{{ trust_domain = "{TRUST_DOMAIN}", file = "bundle.pem" }}]
 agents = [
   {{ id = "dev/{user}", owner = "{user}@{TRUST_DOMAIN}", selectors = ["unix:uid:{uid}"] }},
   {{ id = "dev/invoice-bot", owner = "{user}@{TRUST_DOMAIN}", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/agent/invoice-bot"] }},
+  {{ id = "dev/report-writer", owner = "{user}@{TRUST_DOMAIN}", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/agent/report-writer"] }},
 ]
+users = [
+{own}{people}]
 operators = [{{ name = "{user}", selectors = ["unix:uid:{uid}"] }}]
 orchestrators = [{{ name = "scheduler", selectors = ["spiffe:id:spiffe://{TRUST_DOMAIN}/orchestrator/scheduler"] }}]
 verifiers = [
@@ -111,6 +140,7 @@ resources = [{{ name = "{RESOURCE}", environment = "dev" }}]
             port = ports.http.port(),
             api = ports.api,
             http = ports.http,
+            people = people.concat(),
         );
         let path = self.dir.join("taskpass.toml");
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;

@@ -35,6 +35,18 @@ pub(crate) struct LeaseView {
     hard_stop_time: Option<Timestamp>,
     ttl_seconds: u64,
     renewals: u32,
+    /// When drift ends it, sooner than it would end by itself; null: nothing does.
+    #[serde(serialize_with = "rfc3339")]
+    cut_time: Option<Timestamp>,
+    cut_by: String,
+    uses: u32,
+    /// 0: no limit.
+    max_uses: u32,
+    /// When it is decided anew; null: it need not be.
+    #[serde(serialize_with = "rfc3339")]
+    recheck_time: Option<Timestamp>,
+    /// Empty: it needed none.
+    approval_id: String,
     /// Null while it is active.
     pub(crate) end: Option<End>,
 }
@@ -68,7 +80,33 @@ impl LeaseView {
             hard_stop_time: timestamp(lease.hard_stop_time),
             ttl_seconds: if end.is_some() { 0 } else { ttl_seconds(expire_time, now) },
             renewals: lease.renewals,
+            cut_time: timestamp(lease.cut_time),
+            cut_by: lease.cut_by,
+            uses: lease.uses,
+            max_uses: lease.max_uses,
+            recheck_time: timestamp(lease.recheck_time),
+            approval_id: lease.approval_id,
             end,
+        }
+    }
+}
+
+impl LeaseView {
+    /// What ends it before its time; empty: nothing does.
+    fn cut(&self, style: &Style) -> String {
+        match (self.cut_time, &self.end) {
+            (Some(_), None) => format!("ends in {} by {}", style.left(self.cut_time), self.cut_by),
+            (Some(_), Some(_)) => format!("by {}", self.cut_by),
+            (None, _) => String::new(),
+        }
+    }
+
+    /// Empty: no tool was called with it, and nothing limits that.
+    fn used(&self) -> String {
+        match (self.uses, self.max_uses) {
+            (0, 0) => String::new(),
+            (uses, 0) => uses.to_string(),
+            (uses, max) => format!("{uses} of {max}"),
         }
     }
 }
@@ -122,6 +160,10 @@ impl Record for LeaseView {
             ("issued", style.past(self.create_time)),
             ("expires", format!("{} (renewed {} times)", style.left(self.expire_time), self.renewals)),
             ("hard stop", style.left(self.hard_stop_time)),
+            ("cut", self.cut(style)),
+            ("uses", self.used()),
+            ("recheck", self.recheck_time.map_or_else(String::new, |at| style.left(Some(at)))),
+            ("approval", self.approval_id.clone()),
         ];
         match &self.end {
             Some(end) => details.push(("end", end.sentence(style))),
@@ -151,8 +193,11 @@ mod tests {
         insta::assert_snapshot!(keys(&LeaseView::new(lease(), Timestamp::default())), @r"
         .actions
         .agent
+        .approvalId
         .bound
         .createTime
+        .cutBy
+        .cutTime
         .decisionId
         .end
         .expireTime
@@ -160,9 +205,11 @@ mod tests {
         .id
         .keyGeneration
         .kind
+        .maxUses
         .owner
         .policies
         .policyRevision
+        .recheckTime
         .renewals
         .resource
         .revocability
@@ -172,6 +219,7 @@ mod tests {
         .taskPath
         .tenant
         .ttlSeconds
+        .uses
         ");
     }
 
@@ -182,6 +230,22 @@ mod tests {
             (view.kind.as_str(), view.revocability.as_str(), view.ttl_seconds),
             ("x509", "expiry_only", 60)
         );
+    }
+
+    #[test]
+    fn what_limits_it_is_told() {
+        let style = Style { now: Timestamp::from_secs(100), terminal: true };
+        let told = |lease, name| {
+            let details = LeaseView::new(lease, style.now).details(&style);
+            details.into_iter().find(|(key, _)| *key == name).unwrap().1
+        };
+        let cut_time = Some(prost_types::Timestamp { seconds: 130, nanos: 0 });
+        let cut = v1::Lease { cut_time, cut_by: "rule `gentle`".into(), ..lease() };
+        assert_eq!(told(cut, "cut"), "ends in 30s by rule `gentle`");
+        assert_eq!(told(lease(), "cut"), "");
+        for (uses, max_uses, shown) in [(0, 0, ""), (3, 0, "3"), (0, 5, "0 of 5")] {
+            assert_eq!(told(v1::Lease { uses, max_uses, ..lease() }, "uses"), shown);
+        }
     }
 
     #[test]

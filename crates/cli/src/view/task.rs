@@ -31,6 +31,9 @@ pub(crate) struct TaskView {
     heartbeat_seconds: Option<u64>,
     pub(crate) live_below: u32,
     issued: u32,
+    /// Empty: nobody said.
+    sensitivity: String,
+    tool_calls: u32,
     /// Null while it runs.
     pub(crate) end: Option<End>,
 }
@@ -57,6 +60,8 @@ impl TaskView {
             heartbeat_seconds: task.heartbeat_interval.and_then(|span| u64::try_from(span.seconds).ok()),
             live_below: task.live_below,
             issued: task.issued,
+            sensitivity: task.sensitivity,
+            tool_calls: task.tool_calls,
             end,
         }
     }
@@ -97,6 +102,8 @@ impl Record for TaskView {
             ("deadline", style.left(self.deadline)),
             ("heartbeat", self.heartbeat_seconds.map_or_else(String::new, |secs| format!("every {secs}s"))),
             ("leases", format!("{} live, {} issued", self.live_below, self.issued)),
+            ("tool calls", if self.tool_calls == 0 { String::new() } else { self.tool_calls.to_string() }),
+            ("sensitivity", self.sensitivity.clone()),
             ("labels", labels.join(" ")),
             ("below", self.path.iter().take(parents).cloned().collect::<Vec<_>>().join(" ")),
             ("end", self.end.as_ref().map_or_else(String::new, |end| end.sentence(style))),
@@ -144,8 +151,10 @@ mod tests {
         .path
         .purpose
         .scopes
+        .sensitivity
         .state
         .tenant
+        .toolCalls
         .ttlSeconds
         ");
     }

@@ -17,6 +17,8 @@ pub(crate) struct WhoAmIView {
     selectors: Vec<String>,
     #[serde(serialize_with = "rfc3339")]
     expire_time: Option<Timestamp>,
+    /// The person, who can approve; empty for a workload.
+    user: String,
 }
 
 impl From<v1::WhoAmIResponse> for WhoAmIView {
@@ -29,6 +31,7 @@ impl From<v1::WhoAmIResponse> for WhoAmIView {
             evidence: answer.evidence,
             selectors: answer.selectors,
             expire_time: timestamp(answer.expire_time),
+            user: answer.user,
         }
     }
 }
@@ -50,6 +53,7 @@ impl Record for WhoAmIView {
         vec![
             ("agent", or_none(&self.agent)),
             ("owner", or_none(&self.owner)),
+            ("person", self.user.clone()),
             ("roles", or_none(&self.roles.join(" "))),
             ("tenant", self.tenant.clone()),
             ("evidence", self.evidence.clone()),
@@ -74,6 +78,7 @@ mod tests {
         .roles
         .selectors
         .tenant
+        .user
         ");
     }
 }

@@ -208,6 +208,8 @@ async fn what_needs_no_broker_works_without_one() {
     assert!(bare.code == 0 && bare.stdout.lines().count() <= 12, "{}", bare.stdout);
     let config = run(program(["help", "config"])).await;
     assert_eq!(config.stdout, taskpass_cli::config::FULL);
+    let approvals = run(program(["help", "approvals"])).await;
+    assert!(approvals.code == 0 && approvals.stdout.contains("taskpass deny ap_"), "{}", approvals.stdout);
     assert!(run(program(["help", "lease", "kill"])).await.stdout.contains("--reissue-ok"));
     assert_eq!(
         run(program(["version"])).await.stdout.trim(),

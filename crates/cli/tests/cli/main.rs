@@ -8,6 +8,8 @@
     reason = "tests may panic"
 )]
 
+mod approvals;
 mod commands;
 mod exec;
+mod policies;
 mod support;

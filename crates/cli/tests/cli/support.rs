@@ -74,6 +74,8 @@ pub(crate) async fn run(mut command: Command) -> Run {
 
 fn config(dir: &Path) -> Config {
     let uid = std::fs::metadata(dir).unwrap().uid();
+    // Somebody who never comes.
+    let other = uid + 1;
     let policies = dir.join("policies");
     std::fs::create_dir_all(&policies).unwrap();
     for (name, text) in taskpass_policy::demo::DEMO {
@@ -90,6 +92,7 @@ fn config(dir: &Path) -> Config {
         policy.dir = "policies"
         agents = [{{ id = "dev/maya", owner = "maya@acme.test", selectors = ["unix:uid:{uid}"] }}]
         operators = [{{ name = "maya", selectors = ["unix:uid:{uid}"] }}]
+        users = [{{ name = "noor@acme.test", groups = ["finance"], selectors = ["unix:uid:{other}"] }}]
         "#
     );
     let path = dir.join("taskpass.toml");

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taskpass_client::{Broker, Endpoint};
 use taskpass_proto::v1::{
     self,
+    approval_service_server::{ApprovalService, ApprovalServiceServer},
     credential_service_server::{CredentialService, CredentialServiceServer},
     task_service_server::{TaskService, TaskServiceServer},
 };
@@ -40,6 +41,7 @@ impl<Q, R> Asked<Q, R> {
 
 pub(crate) enum Call {
     Cancel(Asked<v1::CancelTaskRequest, v1::CancelTaskResponse>),
+    Approval(Asked<v1::GetApprovalRequest, v1::GetApprovalResponse>),
     Complete(Asked<v1::CompleteTaskRequest, v1::CompleteTaskResponse>),
     Get(Asked<v1::GetTaskRequest, v1::GetTaskResponse>),
     Heartbeat(Asked<v1::HeartbeatTaskRequest, v1::HeartbeatTaskResponse>),
@@ -47,6 +49,8 @@ pub(crate) enum Call {
     List(Asked<v1::ListTasksRequest, v1::ListTasksResponse>),
     Renew(Asked<v1::RenewCredentialRequest, v1::RenewCredentialResponse>),
     Start(Asked<v1::StartTaskRequest, v1::StartTaskResponse>),
+    /// The test answers with all that the stream will say.
+    Watch(Asked<v1::WatchApprovalsRequest, Vec<v1::Approval>>),
 }
 
 #[derive(Clone)]
@@ -90,6 +94,46 @@ calls! { CredentialService:
     renew_credential(RenewCredentialRequest) -> RenewCredentialResponse = Renew,
 }
 
+type Changes = tokio_stream::Iter<std::vec::IntoIter<Result<v1::WatchApprovalsResponse, Status>>>;
+
+#[tonic::async_trait]
+impl ApprovalService for Fake {
+    type WatchApprovalsStream = Changes;
+
+    async fn get_approval(
+        &self,
+        request: Request<v1::GetApprovalRequest>,
+    ) -> Result<Response<v1::GetApprovalResponse>, Status> {
+        self.ask(Call::Approval, request).await
+    }
+
+    async fn list_approvals(
+        &self,
+        _: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        Err(Status::unimplemented("no test lists approvals"))
+    }
+
+    async fn watch_approvals(
+        &self,
+        request: Request<v1::WatchApprovalsRequest>,
+    ) -> Result<Response<Changes>, Status> {
+        let approvals = self.ask(Call::Watch, request).await?.into_inner();
+        let changes: Vec<_> = approvals
+            .into_iter()
+            .map(|approval| Ok(v1::WatchApprovalsResponse { approval: Some(approval) }))
+            .collect();
+        Ok(Response::new(tokio_stream::iter(changes)))
+    }
+
+    async fn decide_approval(
+        &self,
+        _: Request<v1::DecideApprovalRequest>,
+    ) -> Result<Response<v1::DecideApprovalResponse>, Status> {
+        Err(Status::unimplemented("no test votes"))
+    }
+}
+
 /// A broker, and a client of it.
 pub(crate) struct Served {
     pub(crate) calls: mpsc::Receiver<Call>,
@@ -112,6 +156,7 @@ pub(crate) use next;
 impl Call {
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Approval(_) => "Approval",
             Self::Cancel(_) => "Cancel",
             Self::Complete(_) => "Complete",
             Self::Get(_) => "Get",
@@ -120,6 +165,7 @@ impl Call {
             Self::List(_) => "List",
             Self::Renew(_) => "Renew",
             Self::Start(_) => "Start",
+            Self::Watch(_) => "Watch",
         }
     }
 }
@@ -131,7 +177,8 @@ pub(crate) async fn serve() -> Served {
     let (told, calls) = mpsc::channel(16);
     let server = Server::builder()
         .add_service(TaskServiceServer::new(Fake(told.clone())))
-        .add_service(CredentialServiceServer::new(Fake(told)));
+        .add_service(CredentialServiceServer::new(Fake(told.clone())))
+        .add_service(ApprovalServiceServer::new(Fake(told)));
     TaskTracker::new().spawn(server.serve_with_incoming(incoming));
     let endpoint = Endpoint::unix(&socket);
     let broker = Broker::connect(&endpoint).await.unwrap();
@@ -170,4 +217,15 @@ pub(crate) fn refusal(code: Code, reason: Reason, message: &str) -> Status {
     let details =
         ErrorDetails::with_error_info(reason.code(), "taskpass", [("fix".into(), "do it right".into())]);
     Status::with_error_details(code, message, details)
+}
+
+/// The refusal of a request that people have to approve first.
+pub(crate) fn approval_required() -> Status {
+    let metadata = [("approval".into(), "ap_1".into())];
+    let details = ErrorDetails::with_error_info(Reason::ApprovalRequired.code(), "taskpass", metadata);
+    Status::with_error_details(Code::FailedPrecondition, "people have to approve this first", details)
+}
+
+pub(crate) fn approval(state: v1::ApprovalState) -> v1::Approval {
+    v1::Approval { id: "ap_1".into(), state: state.into(), ..Default::default() }
 }

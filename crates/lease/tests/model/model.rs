@@ -1,8 +1,10 @@
 //! What was promised so far, and whether what happens next keeps it.
 
 use crate::{
-    common::{self, agent, request, resource, revision, scope, secs},
-    history::{Act, Asker, Step},
+    budgets::{Called, Minute},
+    common::revision,
+    history::Step,
+    people::Asked,
     world::World,
 };
 use std::{
@@ -10,35 +12,41 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::{
-    Effects, End, EndLease, EndTask, Event, Heartbeat, HoldKey, Lease, Limits, Outcome, PlanLease,
-    ReleaseHold, RenewLease, Request, RequestTarget, StartTask, Task,
+    ApprovalState, Effects, End, EndLease, Event, Lease, Limits, Outcome, PlanLease, RenewLease, Request,
+    RequestTarget, StartTask, Task,
 };
 use taskpass_types::{
-    ActionName, AgentId, CredentialKind, DenySubject, EndReason, Epoch, Grant, Kind, LeaseId, PolicyRevision,
-    Reason, Refusal, RequestId, Scope, TaskId, TenantId, Timestamp, Ttl,
+    AgentId, ApprovalId, DenySubject, EndReason, Grant, Kind, LeaseId, Obligations, PolicyRevision, Reason,
+    Refusal, RequestId, Scope, TaskId, Timestamp, Ttl,
 };
 
 pub(crate) struct Model {
-    world: World,
-    now: Timestamp,
-    policy: PolicyRevision,
-    tasks: Vec<TaskId>,
-    leases: Vec<LeaseId>,
-    declared: BTreeMap<TaskId, Declared>,
+    pub(crate) world: World,
+    pub(crate) now: Timestamp,
+    pub(crate) policy: PolicyRevision,
+    pub(crate) tasks: Vec<TaskId>,
+    pub(crate) leases: Vec<LeaseId>,
+    pub(crate) declared: BTreeMap<TaskId, Declared>,
     /// The newest credential of each lease, and when its last one expires.
-    granted: BTreeMap<LeaseId, (Grant, Timestamp)>,
+    pub(crate) granted: BTreeMap<LeaseId, (Grant, Timestamp)>,
     answered: BTreeMap<(AgentId, RequestId), (Request, RequestTarget)>,
     ended_tasks: BTreeMap<TaskId, End>,
-    ended_leases: BTreeMap<LeaseId, End>,
-    held: BTreeSet<TaskId>,
+    pub(crate) ended_leases: BTreeMap<LeaseId, End>,
+    pub(crate) held: BTreeSet<TaskId>,
+    pub(crate) asked: BTreeMap<ApprovalId, Asked>,
+    pub(crate) called: Vec<Called>,
+    pub(crate) minutes: BTreeMap<TaskId, Minute>,
+    pub(crate) cuts: BTreeMap<LeaseId, Timestamp>,
+    /// What happened at all, for the test that the histories reach what they are about.
+    pub(crate) seen: BTreeSet<&'static str>,
 }
 
 /// What a task said when it was started; none of it ever changes.
-struct Declared {
+pub(crate) struct Declared {
     parent: Option<TaskId>,
-    agent: AgentId,
-    deadline: Timestamp,
-    scopes: BTreeSet<Scope>,
+    pub(crate) agent: AgentId,
+    pub(crate) deadline: Timestamp,
+    pub(crate) scopes: BTreeSet<Scope>,
 }
 
 impl Default for Model {
@@ -48,6 +56,7 @@ impl Default for Model {
             live_per_task: 4,
             issued_per_task: 8,
             tasks_per_agent: 8,
+            approvals_per_agent: 3,
             retention: Duration::from_secs(10),
             ..Limits::default()
         };
@@ -64,6 +73,11 @@ impl Default for Model {
             ended_tasks: BTreeMap::new(),
             ended_leases: BTreeMap::new(),
             held: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            called: Vec::new(),
+            minutes: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            seen: BTreeSet::new(),
         }
     }
 }
@@ -78,6 +92,7 @@ impl Model {
             Ok(effects) => {
                 let expected = if effects.deny.is_some() { epoch.next() } else { epoch };
                 assert_eq!(self.world.epoch, expected, "one event, at most one deny record");
+                self.seen.extend(name(&effects));
                 self.check_answer(&event, &effects);
                 self.forget(&effects);
             }
@@ -87,84 +102,13 @@ impl Model {
             }
         }
         self.check_records();
+        self.check_approvals();
         self.check_denies();
-    }
-
-    fn nth_task(&self, nth: usize) -> TaskId {
-        self.tasks.get(nth % self.tasks.len().max(1)).copied().unwrap_or(TaskId::from_bytes([1; 16]))
-    }
-
-    fn nth_lease(&self, nth: usize) -> LeaseId {
-        self.leases.get(nth % self.leases.len().max(1)).copied().unwrap_or(LeaseId::from_bytes([1; 16]))
-    }
-
-    fn event(&self, act: &Act) -> Event {
-        let tenant = TenantId::default();
-        match act {
-            Act::EndLease { lease, hold } => Event::EndLease(EndLease {
-                tenant,
-                lease: self.nth_lease(*lease),
-                reason: EndReason::Killed,
-                by: "operator".to_owned(),
-                hold: *hold,
-            }),
-            Act::EndTask { task } => Event::EndTask(EndTask {
-                tenant,
-                task: self.nth_task(*task),
-                reason: EndReason::Completed,
-                by: "operator".to_owned(),
-            }),
-            Act::ForgetDeny { epoch } => Event::ForgetDeny(tenant, Epoch(*epoch)),
-            Act::Heartbeat { task } => Event::Heartbeat(Heartbeat { tenant, task: self.nth_task(*task) }),
-            Act::Plan(act) => {
-                let task = self.nth_task(act.task);
-                let base = common::plan(LeaseId::new(), task);
-                Event::PlanLease(Box::new(PlanLease {
-                    agent: asker(&act.asker),
-                    actions: [ActionName::new(if act.write { "write" } else { "read" }).unwrap()].into(),
-                    kind: if act.x509 { CredentialKind::X509 } else { CredentialKind::Jwt },
-                    ttl: secs(act.ttl),
-                    policy_max_ttl: act.policy_max.map(secs),
-                    evidence_expires_at: self.now.plus(Duration::from_millis(act.evidence)),
-                    fence: fence(act.revision),
-                    request: asked(&act.asker),
-                    ..base
-                }))
-            }
-            Act::ReleaseHold { task } => {
-                let task = self.nth_task(*task);
-                let agent = self.declared.get(&task).map_or(agent("nobody"), |task| task.agent.clone());
-                Event::ReleaseHold(ReleaseHold { key: HoldKey { tenant, agent, task, resource: resource() } })
-            }
-            Act::Renew(act) => Event::RenewLease(Box::new(RenewLease {
-                agent: asker(&act.asker),
-                ttl: secs(act.ttl),
-                policy_max_ttl: act.policy_max.map(secs),
-                evidence_expires_at: self.now.plus(Duration::from_millis(act.evidence)),
-                fence: fence(act.revision),
-                ..common::renew(self.nth_lease(act.lease), asked(&act.asker).id.as_str())
-            })),
-            Act::SetPolicy { revision: nth } => Event::SetPolicyRevision(fence(*nth).policy_revision),
-            Act::Settle { task, slice } => Event::SettleTask(tenant, self.nth_task(*task), *slice),
-            Act::Start(act) => {
-                let scopes = [Some(scope("read")), act.write.then(|| scope("write"))];
-                Event::StartTask(Box::new(StartTask {
-                    agent: asker(&act.asker),
-                    ttl: secs(act.ttl),
-                    heartbeat: act.heartbeat.map(secs),
-                    scopes: scopes.into_iter().flatten().collect(),
-                    request: asked(&act.asker),
-                    ..common::start(TaskId::new(), act.parent.map(|parent| self.nth_task(parent)))
-                }))
-            }
-            Act::TickLease { lease } => Event::TickLease(tenant, self.nth_lease(*lease)),
-            Act::TickTask { task } => Event::TickTask(tenant, self.nth_task(*task)),
-        }
     }
 
     fn check_answer(&mut self, event: &Event, effects: &Effects) {
         match (event, &effects.outcome) {
-            (Event::PlanLease(plan), Outcome::Planned(lease)) => self.check_planned(plan, lease),
+            (Event::PlanLease(plan), Outcome::Planned(lease)) => self.check_planned(plan, lease, effects),
             (Event::PlanLease(plan), Outcome::ReplayedLease(lease)) => {
                 let answer = &self.answered[&(plan.agent.clone(), plan.request.id.clone())];
                 assert_eq!(*answer, (plan.request.clone(), RequestTarget::Lease(lease.id)), "I3");
@@ -177,7 +121,7 @@ impl Model {
                 assert_eq!(renew.fence.policy_revision, self.policy);
                 self.check_same(lease);
             }
-            (Event::StartTask(start), Outcome::Running(task)) => self.check_started(start, task),
+            (Event::StartTask(start), Outcome::Running(task)) => self.check_started(start, task, effects),
             (Event::StartTask(start), Outcome::ReplayedTask(task)) => {
                 let answer = &self.answered[&(start.agent.clone(), start.request.id.clone())];
                 assert_eq!(*answer, (start.request.clone(), RequestTarget::Task(task.id)), "I3");
@@ -190,6 +134,10 @@ impl Model {
             }
             (_, Outcome::LeaseEnded(ended)) => {
                 assert!(ended.deny.is_some() || self.now >= ended.record.last_expiry);
+                let end = ended.record.end().unwrap();
+                if let (EndReason::Drifted, Event::TickLease(..)) = (end.reason, event) {
+                    assert!(ended.deny.is_some() && self.now >= self.cuts[&ended.record.id]);
+                }
                 self.end_lease(&ended.record);
                 if let Event::EndLease(EndLease { hold: true, .. }) = event {
                     self.held.insert(ended.record.task().unwrap());
@@ -203,9 +151,23 @@ impl Model {
             (Event::ReleaseHold(release), Outcome::Released) => {
                 assert!(self.held.remove(&release.key.task));
             }
-            (Event::SetPolicyRevision(revision), Outcome::Nothing) => self.policy = revision.clone(),
+            (Event::SetPolicies(_), Outcome::PoliciesSet(set)) => self.policy = set.revision.clone(),
+            (Event::RequestApproval(ask), Outcome::Approval(approval)) => self.check_asked(ask, approval),
+            (Event::Vote(cast), Outcome::Approval(approval)) => self.check_vote(cast, approval),
+            (Event::TickApproval(..), Outcome::Approval(approval)) => self.check_expired(approval),
+            (Event::CallTool(call), Outcome::CallAllowed { task, lease, .. }) => {
+                assert_eq!(task.id, call.task);
+                self.check_called(call, effects, lease.as_deref());
+            }
+            (Event::CutLease(cut), Outcome::LeaseCut(lease)) => self.check_cut(cut.at, lease),
+            (Event::HoldTask(hold), Outcome::Held(_)) => drop(self.held.insert(hold.task)),
+            (Event::TickLease(..), Outcome::RecheckDue(lease)) => {
+                assert!(lease.recheck_at.is_some_and(|at| at > self.now), "it is due again");
+                self.check_not_cut(lease.id, self.now);
+            }
             (_, Outcome::Forgotten) => {
                 let forgets = [
+                    effects.forget_approval.is_some(),
                     effects.forget_deny.is_some(),
                     effects.forget_lease.is_some(),
                     effects.forget_task.is_some(),
@@ -218,12 +180,22 @@ impl Model {
     }
 
     /// I2, and that nothing is above it that ended.
-    fn check_started(&mut self, start: &StartTask, task: &Task) {
+    fn check_started(&mut self, start: &StartTask, task: &Task, effects: &Effects) {
         let key = (start.agent.clone(), start.request.id.clone());
         assert!(!self.answered.contains_key(&key), "I3: this request was answered before");
-        assert!(task.deadline <= self.now.plus(start.ttl.as_duration()));
+        for ttl in [Some(start.ttl), start.max_ttl].into_iter().flatten() {
+            assert!(task.deadline <= self.now.plus(ttl.as_duration()));
+        }
+        assert!(start.fence.as_ref().is_none_or(|fence| fence.policy_revision == self.policy));
+        let asker = start.parent.map_or(&start.agent, |parent| &self.declared[&parent].agent).clone();
+        self.check_consent(effects, &asker, &BTreeMap::new(), start.approval.as_ref(), task.id.to_string());
+        assert!(task.path.depth() < taskpass_types::TaskPath::MAX_DEPTH);
         if let Some(parent) = start.parent {
             self.check_alive(parent);
+            let mut agents = task.agents.clone();
+            agents.dedup();
+            let different: BTreeSet<_> = agents.iter().collect();
+            assert_eq!(different.len(), agents.len(), "nobody gets back what they handed on");
             assert!(start.scopes.is_subset(&self.declared[&parent].scopes), "I2: scopes");
             assert!(task.deadline <= self.declared[&parent].deadline, "I2: deadline");
         }
@@ -238,11 +210,21 @@ impl Model {
         self.declared.insert(task.id, declared);
     }
 
-    fn check_planned(&mut self, plan: &PlanLease, lease: &Lease) {
+    fn check_planned(&mut self, plan: &PlanLease, lease: &Lease, effects: &Effects) {
         let key = (plan.agent.clone(), plan.request.id.clone());
         assert!(!self.answered.contains_key(&key), "I3: this request was answered before");
         assert_eq!((lease.id, lease.renewal), (plan.id, 0));
-        self.check_issued(lease, plan.ttl, plan.policy_max_ttl, plan.evidence_expires_at);
+        self.check_issued(lease, plan.ttl, &plan.obligations, plan.evidence_expires_at);
+        self.check_credentials(plan);
+        self.check_consent(
+            effects,
+            &plan.agent,
+            &plan.obligations.approvals,
+            plan.approval.as_ref(),
+            lease.id.to_string(),
+        );
+        assert_eq!(lease.approval, effects.approval.as_ref().map(|approval| approval.id));
+        assert_eq!((lease.uses, lease.max_uses), (0, plan.obligations.max_uses));
         assert_eq!(self.declared[&plan.task].agent, plan.agent);
         for action in &plan.actions {
             let scope = Scope { resource: plan.resource.clone(), action: action.clone() };
@@ -261,17 +243,31 @@ impl Model {
         assert_eq!(lease.renewal, before.renewal + 1);
         assert_eq!(lease.actions, before.actions, "a renewal does not widen");
         assert_eq!(lease.last_expiry, lease.expires_at.max(*last_expiry));
-        self.check_issued(lease, renew.ttl, renew.policy_max_ttl, renew.evidence_expires_at);
+        self.check_issued(lease, renew.ttl, &renew.obligations, renew.evidence_expires_at);
+        self.check_not_cut(lease.id, self.now);
+        assert!(
+            self.cuts.get(&lease.id).is_none_or(|cut| lease.expires_at <= *cut),
+            "no renewal passes the cut"
+        );
+        assert!(renew.obligations.approvals.is_empty() || lease.approval.is_some(), "nobody approved this");
+        assert!(
+            renew.obligations.max_uses.is_none_or(|max| lease.max_uses.is_some_and(|stored| stored <= max)),
+            "uses are only lowered"
+        );
         self.granted.insert(lease.id, (lease.grant(), lease.last_expiry));
     }
 
     /// I2 and I13 for a credential that is about to be signed.
-    fn check_issued(&self, lease: &Lease, ttl: Ttl, policy_max: Option<Ttl>, evidence: Timestamp) {
+    fn check_issued(&self, lease: &Lease, ttl: Ttl, obligations: &Obligations, evidence: Timestamp) {
         let task = lease.task().unwrap();
         self.check_alive(task);
         assert!(!self.held.contains(&task), "held after a kill");
         assert_eq!(lease.policy_revision, self.policy, "decided under the policies in force");
-        let policy_max = policy_max.map_or(Duration::MAX, Ttl::as_duration);
+        assert!(obligations.revocability.is_none_or(|least| lease.revocability >= least), "obliged");
+        assert!(!obligations.bound || lease.confirmation.is_some(), "obliged");
+        let recheck = obligations.recheck.map(|every| self.now.plus(every.as_duration()));
+        assert_eq!((lease.recheck, lease.recheck_at), (obligations.recheck, recheck));
+        let policy_max = obligations.max_ttl.map_or(Duration::MAX, Ttl::as_duration);
         let limits = [ttl.as_duration(), policy_max, self.world.limits.max_ttl(lease.kind)];
         for limit in limits {
             assert!(lease.expires_at <= self.now.plus(limit), "I2: not longer than {limit:?}");
@@ -290,6 +286,7 @@ impl Model {
         self.check_alive(task);
         assert!(!self.ended_leases.contains_key(&lease.id), "I3: a retry after a revoke says revoked");
         assert!(!self.held.contains(&task), "held after a kill");
+        self.check_not_cut(lease.id, self.now);
         assert_eq!(lease.grant(), self.granted[&lease.id].0, "I3: the same credential");
         assert!(self.now < lease.expires_at);
     }
@@ -317,17 +314,18 @@ impl Model {
         let ended = match target {
             RequestTarget::Lease(lease) => self.ended_leases.contains_key(lease),
             RequestTarget::Task(task) => self.ended_tasks.contains_key(task),
+            RequestTarget::Approval(_) => false,
         };
         assert!(!ended || refusal.kind() == Kind::Ended, "I3: a retry after an end says so: {refusal:?}");
     }
 
     /// The task and all above it.
-    fn chain(&self, task: TaskId) -> impl Iterator<Item = TaskId> + '_ {
+    pub(crate) fn chain(&self, task: TaskId) -> impl Iterator<Item = TaskId> + '_ {
         std::iter::successors(Some(task), |task| self.declared[task].parent)
     }
 
     /// I5: whoever gets something has nothing above it that has ended.
-    fn check_alive(&self, task: TaskId) {
+    pub(crate) fn check_alive(&self, task: TaskId) {
         for above in self.chain(task) {
             assert!(!self.ended_tasks.contains_key(&above), "I5: {above} has ended");
             assert!(self.now < self.declared[&above].deadline, "I13: {above} is past its deadline");
@@ -356,6 +354,9 @@ impl Model {
             assert!(self.now >= self.ended_leases[id].at.plus(kept));
             self.answered.retain(|_, (_, target)| *target != RequestTarget::Lease(*id));
         }
+        if let Some((_, id)) = effects.forget_approval {
+            self.forget_approval(id);
+        }
     }
 
     /// Ends are final, and the counts are what they count.
@@ -367,11 +368,13 @@ impl Model {
             assert_eq!(usize::try_from(task.live_below).unwrap(), live, "what lives below {}", task.id);
             assert!(task.live_below <= self.world.limits.live_per_task);
             assert!(task.issued <= self.world.limits.issued_per_task);
+            self.check_counts(task);
         }
         for lease in self.world.leases.values() {
             assert_eq!(lease.end(), self.ended_leases.get(&lease.id));
             assert_eq!(lease.hard_stop, self.declared[&lease.task().unwrap()].deadline);
             assert!(lease.expires_at <= lease.last_expiry && lease.last_expiry <= lease.hard_stop, "I13");
+            self.check_cuts(lease);
         }
         for (id, declared) in &self.declared {
             let gone = !self.world.tasks.contains_key(id);
@@ -395,14 +398,23 @@ impl Model {
     }
 }
 
-fn asker(asker: &Asker) -> AgentId {
-    agent(if asker.usual { common::AGENT } else { "ci/other" })
-}
-
-fn asked(asker: &Asker) -> Request {
-    request(&format!("q{}", asker.request), asker.digest)
-}
-
-fn fence(nth: u8) -> taskpass_lease::Fence {
-    taskpass_lease::Fence { policy_revision: revision(&format!("r{nth}")) }
+/// What happened, for who wants to know whether it ever does.
+fn name(effects: &Effects) -> Option<&'static str> {
+    match &effects.outcome {
+        Outcome::Planned(lease) if lease.approval.is_some() => Some("issued as approved"),
+        Outcome::Running(task) if task.approval.is_some() => Some("started as approved"),
+        Outcome::CallAllowed { approval: Some(_), .. } => Some("called as approved"),
+        Outcome::CallAllowed { lease: Some(_), .. } => Some("called with a lease"),
+        Outcome::Approval(approval) => match approval.state {
+            ApprovalState::Denied { .. } => Some("denied"),
+            ApprovalState::Expired { .. } => Some("expired"),
+            ApprovalState::Granted { .. } => Some("granted"),
+            _ => None,
+        },
+        Outcome::Renewed(lease) if lease.cut.is_some() => Some("renewed before the cut"),
+        Outcome::LeaseEnded(ended) if ended.record.cut.is_some() && ended.deny.is_some() => Some("cut"),
+        Outcome::RecheckDue(_) => Some("rechecked"),
+        Outcome::Held(_) => Some("held"),
+        _ => None,
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_lease::{
-    EndLease, EndTask, Event, Fence, Heartbeat, HoldKey, PlanLease, ReleaseHold, RenewLease, Request,
-    StartTask,
+    ApprovalUse, CallTool, CastVote, CutLease, EndLease, EndTask, Event, Fence, Heartbeat, HoldKey, HoldTask,
+    PlanLease, PolicyOrigin, Quorum, ReleaseHold, RenewLease, Request, RequestApproval, SetPolicies,
+    StartTask, Verdict,
 };
 use taskpass_types::{
-    ActionName, AgentId, CredentialKind, DecisionId, EndReason, Initiator, KeyGeneration, LeaseId, Owner,
-    PolicyRevision, RequestId, ResourceName, Revocability, Scope, SpiffeId, TaskId, TaskKind, TenantId,
-    Timestamp, Ttl,
+    ActionName, AgentId, ApprovalId, CallId, Counters, CredentialKind, DecisionId, EndReason, GroupName,
+    Initiator, KeyGeneration, LeaseId, Obligations, Owner, PolicyRevision, RequestId, ResourceName,
+    Revocability, Scope, SpiffeId, TaskId, TaskKind, TenantId, Timestamp, Ttl, UserName,
 };
 
 /// The agent of every event.
@@ -42,6 +43,21 @@ fn action() -> ActionName {
     ActionName::new("invoice:read").unwrap()
 }
 
+fn fence() -> Fence {
+    Fence { policy_revision: revision("r1") }
+}
+
+/// These policies from now on.
+pub fn set_policies(name: &str) -> SetPolicies {
+    SetPolicies {
+        revision: revision(name),
+        sources: vec![("main.cedar".to_owned(), format!("// {name}"))],
+        by: "operator".to_owned(),
+        origin: PolicyOrigin::Applied,
+        fence: None,
+    }
+}
+
 /// A task of one hour.
 pub fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> StartTask {
     StartTask {
@@ -55,8 +71,13 @@ pub fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> StartTask
         scopes: BTreeSet::from([Scope { resource: resource(), action: action() }]),
         initiator: Initiator::new("maya@acme.test").unwrap(),
         labels: BTreeMap::new(),
+        sensitivity: None,
         ttl: secs(3600),
+        max_ttl: None,
         heartbeat: None,
+        decision: None,
+        fence: None,
+        approval: None,
         request: request(&format!("start-{id}")),
     }
 }
@@ -75,11 +96,15 @@ pub fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
         revocability: Revocability::Bounded,
         confirmation: None,
         ttl: secs(300),
-        policy_max_ttl: None,
+        obligations: Obligations::default(),
+        attested: vec!["unix:user:ci".to_owned()],
+        attestation_age_secs: 0,
+        counters: Counters::default(),
         evidence_expires_at: Timestamp::from_millis(u64::MAX),
         decision: DecisionId::new(),
         policies: vec!["invoices".to_owned()],
-        fence: Fence { policy_revision: revision("r1") },
+        fence: fence(),
+        approval: None,
         key_generation: KeyGeneration(1),
         request: request(&format!("plan-{id}")),
     }
@@ -93,11 +118,14 @@ pub fn renew(tenant: &TenantId, lease: LeaseId, request: &str) -> RenewLease {
         agent: agent(AGENT),
         confirmation: None,
         ttl: secs(300),
-        policy_max_ttl: None,
+        obligations: Obligations::default(),
+        attested: vec!["unix:user:ci".to_owned()],
+        attestation_age_secs: 0,
+        counters: Counters::default(),
         evidence_expires_at: Timestamp::from_millis(u64::MAX),
         decision: DecisionId::new(),
         policies: vec!["invoices".to_owned()],
-        fence: Fence { policy_revision: revision("r1") },
+        fence: fence(),
         key_generation: KeyGeneration(1),
         request: RequestId::new(request).unwrap(),
     }
@@ -134,4 +162,80 @@ pub fn release_hold(tenant: &TenantId, task: TaskId) -> Event {
     Event::ReleaseHold(ReleaseHold {
         key: HoldKey { tenant: tenant.clone(), agent: agent(AGENT), task, resource: resource() },
     })
+}
+
+/// What an operator does about a task without ending it.
+pub fn hold_task(tenant: &TenantId, task: TaskId) -> Event {
+    Event::HoldTask(HoldTask {
+        tenant: tenant.clone(),
+        agent: agent(AGENT),
+        task,
+        resource: resource(),
+        by: "operator".to_owned(),
+        lease: None,
+    })
+}
+
+/// Drifted, at `at`.
+pub fn cut_lease(tenant: &TenantId, lease: LeaseId, at: Timestamp) -> Event {
+    Event::CutLease(CutLease { tenant: tenant.clone(), lease, at, by: "broker/drift".to_owned() })
+}
+
+/// A tool call.
+pub fn call(tenant: &TenantId, task: TaskId, lease: Option<LeaseId>) -> CallTool {
+    CallTool {
+        tenant: tenant.clone(),
+        id: CallId::new(),
+        task,
+        lease,
+        agent: agent(AGENT),
+        resource: resource(),
+        action: action(),
+        obligations: Obligations::default(),
+        fence: fence(),
+        approval: None,
+    }
+}
+
+fn finance() -> GroupName {
+    GroupName::new("finance").unwrap()
+}
+
+/// What one of `finance`, that is `ann` or `ben`, has to approve.
+pub fn ask(tenant: &TenantId, id: ApprovalId, task: TaskId, digest: u8) -> RequestApproval {
+    let members = ["ann", "ben"].map(|name| UserName::new(name).unwrap());
+    RequestApproval {
+        tenant: tenant.clone(),
+        id,
+        digest: [digest; 32],
+        agent: agent(AGENT),
+        owner: Owner::new("maya@acme.test").unwrap(),
+        task,
+        verb: "issue".to_owned(),
+        resource: resource(),
+        actions: BTreeSet::from([action()]),
+        ttl: Some(secs(300)),
+        to: None,
+        tool: None,
+        quorums: vec![Quorum { group: finance(), members: members.to_vec(), count: 1 }],
+        decision: DecisionId::new(),
+        policies: vec!["invoices".to_owned()],
+        fence: fence(),
+    }
+}
+
+/// The newest approval for this digest, by one of `finance`.
+pub fn approved(digest: u8) -> ApprovalUse {
+    ApprovalUse { id: None, digest: [digest; 32], required: BTreeMap::from([(finance(), 1)]) }
+}
+
+/// What a person says.
+pub fn vote(tenant: &TenantId, approval: ApprovalId, by: &str, verdict: Verdict) -> Event {
+    Event::Vote(Box::new(CastVote {
+        tenant: tenant.clone(),
+        approval,
+        by: UserName::new(by).unwrap(),
+        verdict,
+        why: "not before the audit".to_owned(),
+    }))
 }

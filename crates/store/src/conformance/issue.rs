@@ -105,7 +105,7 @@ pub async fn only_the_policies_in_force_count<H: Home>(home: H) {
     let plan = events::plan(&world.tenant, LeaseId::new(), task.id);
     let lease = world.plan_as(plan.clone()).await.unwrap().lease().id;
     world.renew(lease, "renew-1").await.unwrap();
-    world.apply(Event::SetPolicyRevision(events::revision("r2"))).await.unwrap();
+    world.apply(Event::SetPolicies(Box::new(events::set_policies("r2")))).await.unwrap();
     let world = world.crash();
     assert_eq!(refused(world.plan(task.id).await), Reason::PolicyChanged);
     assert_eq!(refused(world.plan_as(plan).await), Reason::PolicyChanged);

@@ -1,10 +1,10 @@
 //! Where a store of the suite lives, and short words for what the behaviours do with it.
 
 use super::events;
-use crate::{Committed, Due, LeaseQuery, Prepared, Store, TaskQuery};
+use crate::{ApprovalQuery, Committed, Due, LeaseQuery, Prepared, Store, TaskQuery};
 use std::time::Duration;
-use taskpass_lease::{End, Event, Lease, Limits, Outcome, Task};
-use taskpass_types::{Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_lease::{Approval, End, Event, Lease, Limits, Outcome, Task, Verdict};
+use taskpass_types::{ApprovalId, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
 
 /// A place in which one store lives.
 pub trait Home: Send + Sync + 'static {
@@ -38,7 +38,7 @@ impl<H: Home> World<H> {
         let store = home.open(limits.clone());
         let now = Timestamp::from_secs(1_800_000_000);
         let world = Self { home, limits, store, now, tenant: TenantId::default() };
-        world.apply(Event::SetPolicyRevision(events::revision("r1"))).await.unwrap();
+        world.apply(Event::SetPolicies(Box::new(events::set_policies("r1")))).await.unwrap();
         world
     }
 
@@ -91,6 +91,39 @@ impl<H: Home> World<H> {
 
     pub(super) async fn end_lease(&self, lease: LeaseId, hold: bool) {
         self.apply(events::end_lease(&self.tenant, lease, hold)).await.unwrap();
+    }
+
+    pub(super) async fn ask(&self, task: TaskId, digest: u8) -> Result<Approval, Refusal> {
+        let ask = events::ask(&self.tenant, ApprovalId::new(), task, digest);
+        self.approval_of(Event::RequestApproval(Box::new(ask))).await
+    }
+
+    pub(super) async fn vote(&self, id: ApprovalId, by: &str, verdict: Verdict) -> Result<Approval, Refusal> {
+        self.approval_of(events::vote(&self.tenant, id, by, verdict)).await
+    }
+
+    async fn approval_of(&self, event: Event) -> Result<Approval, Refusal> {
+        match self.apply(event).await?.into_outcome() {
+            Outcome::Approval(approval) => Ok(*approval),
+            other => panic!("an approval became {other:?}"),
+        }
+    }
+
+    pub(super) async fn approval(&self, id: ApprovalId) -> Option<Approval> {
+        self.store.approval(&self.tenant, id).await.unwrap()
+    }
+
+    /// All approvals that match, page by page.
+    pub(super) async fn approvals(&self, mut query: ApprovalQuery) -> Vec<ApprovalId> {
+        let mut ids = Vec::new();
+        loop {
+            let page = self.store.approvals(&query).await.unwrap();
+            ids.extend(page.items.iter().map(|approval| approval.id));
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return ids,
+            }
+        }
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Option<Task> {

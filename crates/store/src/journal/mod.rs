@@ -12,15 +12,16 @@
 mod file;
 mod overlay;
 
-use crate::{Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
+use crate::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use async_trait::async_trait;
 use file::JournalFile;
 use overlay::{Journaled as Entry, Overlay};
 use parking_lot::{Mutex, RwLock};
 use std::{io, path::Path, sync::Arc};
-use taskpass_lease::{Event, Lease, Limits, Outcome, Task, View, step};
+use taskpass_lease::{Approval, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, Task, View, step};
 use taskpass_types::{
-    Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId, Timestamp,
+    AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
+    Timestamp,
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, watch};
 
@@ -91,6 +92,18 @@ impl Journaled {
 
     fn tell(&self) {
         self.denied.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Deadlines, silence and cuts write deny records too.
+    fn tell_if_denied(&self, committed: &Committed) {
+        let denied = match committed.outcome() {
+            Outcome::LeaseEnded(ended) => ended.deny.is_some(),
+            Outcome::TaskEnded(ended) => ended.deny.is_some(),
+            _ => false,
+        };
+        if denied {
+            self.tell();
+        }
     }
 
     /// Leave to write to the store: at once while the journal is empty, else after its replay.
@@ -183,7 +196,9 @@ impl Store for Journaled {
     async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
         if !matches!(event, Event::EndLease(_) | Event::EndTask(_)) {
             let _passage = self.passage().await?;
-            return self.store.apply(event, now).await;
+            let committed = self.store.apply(event, now).await?;
+            self.tell_if_denied(&committed);
+            return Ok(committed);
         }
         match self.end(event.clone(), now).await {
             Err(why) if cannot_write(&why) => {
@@ -197,9 +212,7 @@ impl Store for Journaled {
     async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal> {
         let _passage = self.passage().await?;
         let committed = self.store.apply_due(due, now).await?;
-        if matches!(committed.outcome(), Outcome::TaskEnded(_)) {
-            self.tell();
-        }
+        self.tell_if_denied(&committed);
         Ok(committed)
     }
 
@@ -250,8 +263,33 @@ impl Store for Journaled {
         Ok(self.overlay.read().add(denies, tenant, epoch, limit))
     }
 
+    async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
+        self.store.approval(tenant, id).await
+    }
+
+    async fn approval_for(
+        &self,
+        tenant: &TenantId,
+        agent: &AgentId,
+        digest: &[u8; 32],
+    ) -> Result<Option<Approval>, Refusal> {
+        self.store.approval_for(tenant, agent, digest).await
+    }
+
+    async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal> {
+        self.store.approvals(query).await
+    }
+
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.store.policy_revision().await
+    }
+
+    async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
+        self.store.policy_set(revision).await
+    }
+
+    async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
+        self.store.policy_history(before, limit).await
     }
 
     fn history(&self) -> HistoryId {
@@ -260,6 +298,10 @@ impl Store for Journaled {
 
     fn denied(&self) -> watch::Receiver<u64> {
         self.denied.subscribe()
+    }
+
+    fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.store.approval_changed()
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(super) async fn run(self, session: &Session) -> Outcome {
-        if self.follow && session.out.format == Format::Json {
-            return Err(Failure::usage("one JSON document cannot be followed").fix("use -o jsonl"));
+        if self.follow && session.out.format.is_document() {
+            return Err(Failure::usage("one document cannot be followed").fix("use -o jsonl"));
         }
         let request =
             v1::TailAuditRequest { from_seq: self.from.unwrap_or(0), last: self.last, follow: self.follow };
@@ -41,7 +41,7 @@ impl Tail {
         while let Some(answer) = entries.message().await.map_err(Error::from)? {
             let line = EntryView(EntryLine { seq: answer.seq, json: answer.entry });
             match session.out.format {
-                Format::Json => all.push(line),
+                Format::Json | Format::Yaml => all.push(line),
                 Format::Jsonl => session.out.jsonl(&line)?,
                 Format::Name => session.out.print(&format!("{}\n", line.name()))?,
                 Format::Table => {
@@ -49,7 +49,7 @@ impl Tail {
                 }
             }
         }
-        if session.out.format == Format::Json {
+        if session.out.format.is_document() {
             session.out.list(&all, "")?;
         }
         Ok(Exit::Done)

@@ -13,7 +13,7 @@ mod supervise;
 pub(crate) use child::ExecChild;
 
 use crate::{
-    args::{Ask, Declaration, Pair},
+    args::{Ask, Declaration, Pair, Patience},
     error::{Exit, Failure},
     session::{Outcome, Session},
     span::Span,
@@ -37,6 +37,7 @@ const TASK_VARIABLE: &str = "TASKPASS_TASK";
       sh -c 'curl -H \"Authorization: Bearer $TASKPASS_TOKEN\" http://127.0.0.1:7422/invoices'
   taskpass exec --task tk_9f2c4x --resource s3/reports:put --env S3_TOKEN=s3/reports -- ./upload
   taskpass exec --task sync --resource billing-api:invoice:read --file billing-api=/run/user/1000/token -- ./daemon
+  taskpass exec --task refund --resource payments-api:refund:create --wait-approval 10m -- ./refund
 
 The command finds TASKPASS_TOKEN_<RESOURCE> (and TASKPASS_TOKEN when there is one) and TASKPASS_TASK in its
 environment, unless --env or --file say otherwise. A file is renewed; the environment of a running command cannot be.
@@ -54,6 +55,8 @@ pub(crate) struct Exec {
     /// How long each credential lives; they are renewed. The broker's default when not said
     #[arg(long, value_name = "SPAN")]
     ttl: Option<Span>,
+    #[command(flatten)]
+    patience: Patience,
     /// Put a resource's token into this variable; may be repeated
     #[arg(long, value_name = "NAME=RESOURCE")]
     env: Vec<Pair>,
@@ -73,8 +76,9 @@ impl Exec {
         let injections = injection::plan(&self.resource, &self.env, &self.file)?;
         let broker = session.broker().await?;
         let (task, ours) = self.task(&broker, session).await.map_err(Failure::before_start)?;
-        let outcome = match self.lease(&task, &injections).await {
+        let outcome = match self.lease(&task, &injections, session).await {
             Ok(held) => self.supervised(session, &task, &held).await,
+            Err(failure) if failure.exit() == Exit::Pending => Err(self.pending(failure, ours)),
             Err(failure) => Err(failure),
         };
         self.end(session, task, ours, &outcome).await;
@@ -94,7 +98,7 @@ impl Exec {
             }
             return Ok((task, false));
         }
-        let Declaration { kind, label, initiator, task_ttl } = &self.declaration;
+        let Declaration { kind, label, initiator, sensitivity, task_ttl } = &self.declaration;
         let mut task =
             broker.task(&self.task).heartbeat(HEARTBEAT).scopes(self.resource.iter().flat_map(Ask::scopes));
         if let Some(kind) = kind {
@@ -102,6 +106,9 @@ impl Exec {
         }
         if let Some(initiator) = initiator {
             task = task.initiator(initiator);
+        }
+        if let Some(sensitivity) = sensitivity {
+            task = task.sensitivity(sensitivity);
         }
         if let Some(ttl) = task_ttl {
             task = task.ttl(ttl.as_duration());
@@ -113,7 +120,12 @@ impl Exec {
     }
 
     /// Every lease, its files written.
-    async fn lease(&self, task: &Task, injections: &[Injection]) -> Result<Vec<Held>, Failure> {
+    async fn lease(
+        &self,
+        task: &Task,
+        injections: &[Injection],
+        session: &Session,
+    ) -> Result<Vec<Held>, Failure> {
         let mut held = Vec::new();
         for injection in injections {
             let mut lease = task
@@ -122,9 +134,32 @@ impl Exec {
             if let Some(ttl) = self.ttl {
                 lease = lease.ttl(ttl.as_duration());
             }
+            if let Some((at_most, told)) = self.patience.told(session.out) {
+                lease = lease.wait_for_approval(at_most, told);
+            }
             held.push(Held::new(lease.token().await?, injection)?);
         }
         Ok(held)
+    }
+
+    /// What to do when people have yet to say yes. An approval is for a request under one task: it is no use after the
+    /// task that we started ends with us.
+    fn pending(&self, failure: Failure, ours: bool) -> Failure {
+        let longer = match self.patience.at_most {
+            None => "let the command wait for people: add --wait-approval 10m".to_owned(),
+            Some(span) => format!("let it wait longer than --wait-approval {span}"),
+        };
+        if ours {
+            return failure.instead([
+                longer,
+                "or start a task that outlives the command, and join it: taskpass task start …, taskpass exec --task ID …"
+                    .to_owned(),
+            ]);
+        }
+        let repeat = failure.find_id("approval").map(|id| {
+            format!("wait until it is granted, then repeat the command: taskpass approval watch {id}")
+        });
+        failure.instead(repeat.into_iter().chain([format!("or {longer}")]))
     }
 
     async fn supervised(&self, session: &Session, task: &Task, held: &[Held]) -> Result<Ended, Failure> {

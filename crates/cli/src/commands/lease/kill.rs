@@ -58,13 +58,8 @@ impl Kill {
             }
         }
         session.out.list(&killed, "")?;
-        failed.iter().for_each(|failure| failure.report(&session.out));
         self.say_next(session, &killed);
-        Ok(match (killed.is_empty(), failed.first()) {
-            (_, None) => Exit::Done,
-            (true, Some(first)) => first.exit(),
-            (false, Some(_)) => Exit::Partly,
-        })
+        session.finish(killed.len(), &failed)
     }
 
     /// Several at once are confirmed, and explained to whoever reads the audit log.

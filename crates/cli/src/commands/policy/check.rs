@@ -1,7 +1,7 @@
 //! `taskpass policy check`: would the broker take these policies? Offline.
 
 use crate::{
-    error::Exit,
+    error::{Exit, Failure},
     output::{Format, Record, Style, text::safe},
     session::{Outcome, Session},
 };
@@ -48,13 +48,19 @@ struct ProblemView {
 impl Check {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let report = Report::of_dir(&self.dir);
-        if session.out.format == Format::Table {
-            session.out.print(&text(&report))?;
-        } else {
-            session.out.one(&ReportView::from(&report))?;
-        }
+        show(session, &report)?;
         Ok(if report.is_ok() { Exit::Done } else { Exit::Found })
     }
+}
+
+/// What is wrong with a set, for people or programs.
+pub(super) fn show(session: &Session, report: &Report) -> Result<(), Failure> {
+    if session.out.format == Format::Table {
+        session.out.print(&text(report))?;
+    } else {
+        session.out.one(&ReportView::from(report))?;
+    }
+    Ok(())
 }
 
 /// For people: what is wrong, what is suspicious, and the sum, one a line.

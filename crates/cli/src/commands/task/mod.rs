@@ -3,6 +3,7 @@
 mod cancel;
 mod complete;
 mod list;
+mod release;
 mod show;
 mod start;
 
@@ -16,6 +17,7 @@ pub(crate) enum Command {
     Complete(complete::Complete),
     #[command(visible_alias = "ls")]
     List(list::List),
+    Release(release::Release),
     Show(show::Show),
     Start(start::Start),
 }
@@ -26,6 +28,7 @@ impl Command {
             Self::Cancel(command) => command.run(session).await,
             Self::Complete(command) => command.run(session).await,
             Self::List(command) => command.run(session).await,
+            Self::Release(command) => command.run(session).await,
             Self::Show(command) => command.run(session).await,
             Self::Start(command) => command.run(session).await,
         }

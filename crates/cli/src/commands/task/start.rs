@@ -1,7 +1,7 @@
 //! `taskpass task start`.
 
 use crate::{
-    args::{Ask, Declaration},
+    args::{Ask, Declaration, Patience, proto_span},
     error::{Exit, Failure},
     session::{Outcome, Session},
     span::Span,
@@ -9,11 +9,14 @@ use crate::{
 };
 use clap::Args;
 use taskpass_proto::v1;
+use taskpass_types::Reason;
 
 /// Declare a task; credentials can be asked for until it ends
 #[derive(Args)]
 #[command(after_help = "Examples:
   taskpass task start \"close November\" --resource billing-api:invoice:read --task-ttl 30m
+  taskpass task start \"refund order 7291\" --parent tk_9f2c4x --agent support/triage \\
+      --resource payments-api:refund:create --wait-approval 10m
   id=$(taskpass task start \"close November\" --resource s3/reports:put,list -o name)")]
 pub(crate) struct Start {
     /// Why, for people
@@ -23,6 +26,8 @@ pub(crate) struct Start {
     resource: Vec<Ask>,
     #[command(flatten)]
     declaration: Declaration,
+    #[command(flatten)]
+    patience: Patience,
     /// End it when nobody shows life for three of these; never when not said
     #[arg(long, value_name = "SPAN")]
     heartbeat: Option<Span>,
@@ -39,8 +44,18 @@ pub(crate) struct Start {
 
 impl Start {
     pub(super) async fn run(self, session: &Session) -> Outcome {
+        let told = self.patience.told(session.out);
         let request = self.into_request()?;
-        let task = session.broker().await?.start_task(request).await?;
+        let broker = session.broker().await?;
+        let task = match (broker.start_task(request.clone()).await, told) {
+            (Err(error), Some((at_most, told))) if error.reason() == Some(Reason::ApprovalRequired) => {
+                let id = error.metadata().get("approval").cloned().ok_or(error)?;
+                told(&broker.find_approval(&id).await?);
+                broker.wait_for_approval(&id, at_most).await?;
+                broker.start_task(request).await?
+            }
+            (started, _) => started?,
+        };
         let task = TaskView::new(task, session.now());
         session.out.one(&task)?;
         session.out.hint(&format!(
@@ -51,7 +66,7 @@ impl Start {
     }
 
     fn into_request(self) -> Result<v1::StartTaskRequest, Failure> {
-        let Declaration { kind, label, initiator, task_ttl } = self.declaration;
+        let Declaration { kind, label, initiator, sensitivity, task_ttl } = self.declaration;
         Ok(v1::StartTaskRequest {
             request_id: self.request_id.unwrap_or_default(),
             kind: kind.unwrap_or_default(),
@@ -63,10 +78,8 @@ impl Start {
             initiator: initiator.unwrap_or_default(),
             agent: self.agent.unwrap_or_default(),
             parent_task_id: self.parent.unwrap_or_default(),
+            sensitivity: sensitivity.unwrap_or_default(),
+            approval_id: String::new(),
         })
     }
-}
-
-fn proto_span(span: Span) -> Result<prost_types::Duration, Failure> {
-    span.as_duration().try_into().map_err(|_| Failure::usage(format!("`{span}` is too long")))
 }

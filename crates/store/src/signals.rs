@@ -1,0 +1,48 @@
+//! What a backend tells those who wait, once it is durable.
+
+use crate::Pending;
+use tokio::sync::watch;
+
+/// One counter per kind of news; whoever waits looks for itself what is new.
+#[derive(Debug, Default)]
+pub struct Signals {
+    denied: watch::Sender<u64>,
+    approvals: watch::Sender<u64>,
+}
+
+impl Signals {
+    /// To be called once the transaction of all of `pending` is durable.
+    pub fn tell<'a>(&self, pending: impl IntoIterator<Item = &'a Pending>) {
+        let (mut denied, mut approvals) = (false, false);
+        for pending in pending {
+            denied |= pending.denies();
+            approvals |= pending.changes_approval();
+        }
+        if denied {
+            count(&self.denied);
+        }
+        if approvals {
+            count(&self.approvals);
+        }
+    }
+
+    /// Anything may have happened.
+    pub fn tell_all(&self) {
+        count(&self.denied);
+        count(&self.approvals);
+    }
+
+    /// Changes whenever a deny record is durable.
+    pub fn denied(&self) -> watch::Receiver<u64> {
+        self.denied.subscribe()
+    }
+
+    /// Changes whenever an approval is durable.
+    pub fn approval_changed(&self) -> watch::Receiver<u64> {
+        self.approvals.subscribe()
+    }
+}
+
+fn count(sender: &watch::Sender<u64>) {
+    sender.send_modify(|count| *count = count.wrapping_add(1));
+}
