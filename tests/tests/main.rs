@@ -17,6 +17,7 @@ mod crash;
 mod death;
 mod delegation;
 mod faces;
+mod intent;
 mod main_road;
 mod sandbox;
 mod seal;
