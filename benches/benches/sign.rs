@@ -14,7 +14,7 @@ use taskpass_types::{Clock as _, SystemClock};
 
 fn sign(criterion: &mut Criterion) {
     let (dir, clock) = (tempfile::tempdir().unwrap(), SystemClock::default());
-    let seal = SealKey::from_env_value(&"5a".repeat(32)).unwrap();
+    let seal = SealKey::generate_file(&dir.path().join("seal")).unwrap();
     let policy = KeyPolicy::new(fixtures::trust_domain().unwrap());
     let ring = KeyRing::open(&dir.path().join("keys"), &seal, &clock, policy).unwrap();
     let grant = fixtures::grant(clock.now()).unwrap();

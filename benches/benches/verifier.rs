@@ -78,7 +78,7 @@ fn check(criterion: &mut Criterion) {
     let (runtime, dir, clock) =
         (Runtime::new().unwrap(), tempfile::tempdir().unwrap(), SystemClock::default());
     let _inside = runtime.enter();
-    let seal = SealKey::from_env_value(&"5a".repeat(32)).unwrap();
+    let seal = SealKey::generate_file(&dir.path().join("seal")).unwrap();
     let policy = KeyPolicy::new(fixtures::trust_domain().unwrap());
     let ring = KeyRing::open(&dir.path().join("keys"), &seal, &clock, policy).unwrap();
     let keys = VerificationKeys {
