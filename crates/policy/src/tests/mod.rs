@@ -6,7 +6,7 @@ use crate::{
     Class, Decision, Policies, Request,
     decide::{Verdict, conclude},
     reads::{Attribute, Reads},
-    schema,
+    rule, schema,
 };
 use cedar_policy::{Entities, PolicySet};
 use proptest::prelude::*;
@@ -95,6 +95,26 @@ fn what_no_policy_reads_makes_no_class() {
     assert_eq!(classes(read, 100).len(), 100);
     let whole = r#"permit(principal, action, resource) when { {a: context}.a.bound };"#;
     assert_eq!(classes(whole, 100).len(), 100, "what is not understood reads everything");
+}
+
+#[test]
+fn a_slice_holds_what_can_apply_and_no_other() {
+    let others: String = (0..1_000)
+        .map(|n| format!("permit(principal == Agent::\"other/{n}\", action, resource);\n"))
+        .chain(
+            (0..1_000).map(|n| format!("forbid(principal, action, resource == Resource::\"other-{n}\");\n")),
+        )
+        .collect();
+    let open =
+        "permit(principal, action, resource);\nforbid(principal, action, resource) when { context.bound };";
+    let policies = Policies::from_sources([("p.cedar", format!("{others}{open}"))]).unwrap();
+    Asked::default().put(|request| {
+        let slice = policies.slices.find(&policies.rules, request).unwrap();
+        let mut numbers: Vec<_> =
+            slice.policies.policies().filter_map(|policy| rule::number(policy.id())).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [2_000, 2_001], "of {} policies", policies.rules.len());
+    });
 }
 
 #[test]
