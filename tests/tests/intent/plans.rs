@@ -1,9 +1,13 @@
 //! A change of the policies that is looked at first: it does exactly what was shown, or nothing.
 
 use super::{ended, revisions, set};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use taskpass_e2e::{Broker, Client, World, start, token, until};
-use taskpass_proto::v1::{DriftAction, EndReason, Lease, ListPolicySetsRequest, StartTaskRequest};
+use taskpass_proto::v1::{
+    DriftAction, EndReason, Lease, ListPolicySetsRequest, PlanPoliciesRequest, PolicyFile, StartTaskRequest,
+    plan_policies_request, policy_service_client::PolicyServiceClient,
+};
+use tokio_stream::StreamExt as _;
 
 /// The policies on disk, and one more.
 fn with(world: &World, more: &str) -> Vec<(String, String)> {
@@ -119,6 +123,26 @@ async fn what_grew_since_it_was_shown_is_not_applied() {
     }
     let refused = agent.library().plan_policies(with(&world, STRICTER)).await.unwrap_err();
     assert_eq!(refused.reason_code(), "NOT_PERMITTED", "{refused:?}");
+    broker.assert_well(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_without_end_are_refused_before_they_end() {
+    let (world, broker) = set("").await;
+    let operator = world.connect("ops/oncall").await;
+    let file = |name: String, text: String| PlanPoliciesRequest {
+        from: Some(plan_policies_request::From::File(PolicyFile { name, text })),
+    };
+    let many: Vec<_> = (0..1_001).map(|n| file(n.to_string(), String::new())).collect();
+    let large: Vec<_> = (0..520).map(|_| file("a.cedar".to_owned(), " ".repeat(32 << 10))).collect();
+    for (what, sent) in [("more than 1000 policy files", many), ("bytes", large)] {
+        // The caller never says that this was all.
+        let endless = tokio_stream::iter(sent).chain(tokio_stream::pending());
+        let mut policies = PolicyServiceClient::new(operator.channel());
+        let asked = tokio::time::timeout(Duration::from_secs(30), policies.plan_policies(endless));
+        let refused = asked.await.unwrap().unwrap_err();
+        assert!(refused.message().contains(what), "{refused:?}");
+    }
     broker.assert_well(&world).await;
 }
 

@@ -3,7 +3,7 @@ use crate::{Api, convert, status};
 use futures::{StreamExt, stream};
 use std::collections::VecDeque;
 use taskpass_broker::{Caller, PastDecision, PlanAsk, Replay};
-use taskpass_policy::MAX_BYTES;
+use taskpass_policy::{MAX_BYTES, MAX_FILES};
 use taskpass_proto::v1::{self, policy_service_server::PolicyService};
 use taskpass_types::{DecisionId, PlanId, Reason, Refusal};
 use tonic::{Request, Response, Status, Streaming};
@@ -195,6 +195,11 @@ async fn plan_ask(mut parts: Streaming<v1::PlanPoliciesRequest>) -> Result<Resul
         match files.last_mut() {
             Some((last, whole)) if *last == name => whole.push_str(&text),
             _ => files.push((name, text)),
+        }
+        // Names alone must not fill the memory either.
+        if files.len() > MAX_FILES {
+            let why = format!("there are more than {MAX_FILES} policy files");
+            return Ok(Err(Refusal::new(Reason::PolicyInvalid, why).fix("put several policies in one file")));
         }
     }
     Ok(Ok(PlanAsk::Files(files)))
