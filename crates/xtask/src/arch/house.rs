@@ -54,6 +54,7 @@ pub(super) const ROOMS: &[Room] = &[
     room("issue", 3),
     adapter("net", 3),
     adapter("store-redb", 3),
+    adapter("store-redis", 3),
     only(pure("broker", 4), &["types", "lease", "policy", "crypto", "attest", "audit", "issue", "store"]),
     only(room("client", 4), &["types", "proto"]),
     only(room("verify", 4), &["types", "crypto", "proto"]),
@@ -61,6 +62,7 @@ pub(super) const ROOMS: &[Room] = &[
     room("cli", 6),
     room("bench", 7),
     room("e2e", 7),
+    only(room("servers", 7), &[]),
     only(room("xtask", 7), &[]),
 ];
 
