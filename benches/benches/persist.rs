@@ -11,7 +11,7 @@ use futures::future::join_all;
 use std::sync::Arc;
 use taskpass_audit::{Action, Actor, AuditLog, Event as Entry, Recorder};
 use taskpass_lease::{Event, Limits};
-use taskpass_store::{Embedded, Store, conformance::events};
+use taskpass_store::{Ledger, Store, conformance::events};
 use taskpass_store_redb::RedbBackend;
 use taskpass_types::{AgentId, Clock as _, LeaseId, SystemClock, TaskId, TenantId};
 use tokio::runtime::Runtime;
@@ -22,7 +22,7 @@ const CROWDS: [usize; 2] = [1, 64];
 fn plan(criterion: &mut Criterion) {
     let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let limits = Limits { live_per_task: u32::MAX, issued_per_task: u32::MAX, ..Limits::default() };
-    let store = Embedded::new(RedbBackend::open(dir.path().join("store.redb"), limits).unwrap());
+    let store = Ledger::new(RedbBackend::open(dir.path().join("store.redb"), limits).unwrap());
     let (tenant, task, clock) = (TenantId::default(), TaskId::new(), SystemClock::default());
     runtime.block_on(async {
         store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), clock.now()).await.unwrap();

@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Form, Issuer, JwtIssuer, X509Issuer};
 use taskpass_lease::{Event, Limits, PlanLease};
-use taskpass_store::{Embedded, MemoryBackend, Prepared, Store, conformance::events};
+use taskpass_store::{Ledger, MemoryBackend, Prepared, Store, conformance::events};
 use taskpass_types::{LeaseId, ManualClock, Reason, Refusal, TaskId, TenantId, Timestamp, TrustDomain};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// A lease of what `issuer` issues, planned for the key that would sign now.
 async fn prepared(issuer: &dyn Issuer, form: &Form) -> Prepared {
-    let store = Embedded::new(MemoryBackend::new(Limits::default()).unwrap());
+    let store = Ledger::new(MemoryBackend::new(Limits::default()).unwrap());
     let (tenant, task, lease) = (TenantId::default(), TaskId::new(), LeaseId::new());
     let plan = PlanLease {
         kind: issuer.kind(),

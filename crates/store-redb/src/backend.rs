@@ -4,11 +4,10 @@ use crate::{
     OpenError,
     error::unavailable,
     file,
-    queue::{Job, Queue, Work},
+    queue::Queue,
     tables::Snapshot,
     writer::{Reopen, Shared, closed},
 };
-use async_trait::async_trait;
 use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase};
 use std::{
@@ -19,7 +18,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 use taskpass_lease::{Event, Limits};
-use taskpass_store::{Backend, Committed, Due, Signals, spoils, tables::Read};
+use taskpass_store::{Backend, Committed, Due, Job, Signals, Work, spoils, tables::Read};
 use taskpass_types::{HistoryId, Reason, Refusal, Timestamp};
 use tokio::sync::watch;
 
@@ -79,9 +78,11 @@ impl RedbBackend {
     }
 }
 
-#[async_trait]
 impl Backend for RedbBackend {
-    fn look<T>(&self, at: impl FnOnce(&dyn Read) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    async fn look<T: Send>(
+        &self,
+        at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
+    ) -> Result<T, Refusal> {
         let result = {
             let database = self.shared.database.read();
             let database = database.as_ref().ok_or_else(|| closed("not reopened yet"))?;

@@ -21,4 +21,4 @@ pub use backend::RedbBackend;
 pub use error::OpenError;
 
 /// The embedded store.
-pub type RedbStore = taskpass_store::Embedded<RedbBackend>;
+pub type RedbStore = taskpass_store::Ledger<RedbBackend>;

@@ -5,10 +5,8 @@ use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
-use taskpass_lease::{Event, Limits, Verdict};
-use taskpass_store::{Committed, Due, Pending, apply, apply_due, tables::Write};
-use taskpass_types::{Reason, Refusal, Timestamp};
-use tokio::sync::oneshot;
+use taskpass_store::Job;
+use taskpass_types::{Reason, Refusal};
 
 /// How many operations may wait in one lane.
 const LANE: usize = 4096;
@@ -18,55 +16,6 @@ const BATCH: usize = 256;
 /// larger commit costs less than two smaller ones, and the wait is a fraction of either.
 const CROWD: usize = 8;
 const LINGER: Duration = Duration::from_micros(500);
-
-/// One operation and whoever waits for it. Dropping it unanswered tells the caller that the outcome is unknown.
-pub(crate) struct Job {
-    work: Work,
-    now: Timestamp,
-    answer: oneshot::Sender<Result<Committed, Refusal>>,
-}
-
-/// What to do.
-pub(crate) enum Work {
-    /// Something happened.
-    Apply(Event),
-    /// Something is due.
-    Due(Due),
-}
-
-impl Job {
-    pub(crate) fn new(work: Work, now: Timestamp) -> (Self, oneshot::Receiver<Result<Committed, Refusal>>) {
-        let (answer, answered) = oneshot::channel();
-        (Self { work, now, answer }, answered)
-    }
-
-    pub(crate) fn run(&self, write: &mut dyn Write, limits: &Limits) -> Result<Pending, Refusal> {
-        match &self.work {
-            Work::Apply(event) => apply(write, event, limits, self.now),
-            Work::Due(due) => apply_due(write, due, limits, self.now),
-        }
-    }
-
-    /// A caller that went away does not matter: what was committed stays.
-    pub(crate) fn answer(self, result: Result<Committed, Refusal>) {
-        drop(self.answer.send(result));
-    }
-
-    /// What takes something away goes first: ends, holds, a no, a change of policy; and what operators do by hand.
-    fn urgent(&self) -> bool {
-        let Work::Apply(event) = &self.work else { return false };
-        match event {
-            Event::EndLease(_)
-            | Event::EndTask(_)
-            | Event::HoldTask(_)
-            | Event::ReleaseHold(_)
-            | Event::SetPolicies(_) => true,
-            Event::CutLease(cut) => cut.at <= self.now,
-            Event::Vote(cast) => cast.verdict == Verdict::Deny,
-            _ => false,
-        }
-    }
-}
 
 /// The two lanes.
 #[derive(Default)]
@@ -169,8 +118,9 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use taskpass_store::conformance::events;
-    use taskpass_types::{ApprovalId, LeaseId, TaskId, TenantId};
+    use taskpass_lease::Event;
+    use taskpass_store::{Work, conformance::events};
+    use taskpass_types::{TaskId, TenantId, Timestamp};
 
     fn job(event: Event) -> Job {
         Job::new(Work::Apply(event), Timestamp::default()).0
@@ -194,30 +144,6 @@ mod tests {
         queue.push(urgent()).unwrap();
         let batch = queue.take(None).unwrap();
         assert_eq!((batch.len(), batch[0].urgent(), batch[1].urgent()), (BATCH, true, false));
-    }
-
-    #[test]
-    fn what_takes_something_away_is_urgent() {
-        let (tenant, now) = (TenantId::default(), Timestamp::from_secs(9));
-        let vote = |verdict| events::vote(&tenant, ApprovalId::new(), "ann", verdict);
-        let cut = |secs| events::cut_lease(&tenant, LeaseId::new(), Timestamp::from_secs(secs));
-        let policies = Event::SetPolicies(Box::new(events::set_policies("r1")));
-        let call = Event::CallTool(Box::new(events::call(&tenant, TaskId::new(), None)));
-        for (event, urgent) in [
-            (events::end_lease(&tenant, LeaseId::new(), false), true),
-            (events::hold_task(&tenant, TaskId::new()), true),
-            (events::release_hold(&tenant, TaskId::new()), true),
-            (policies, true),
-            (cut(8), true),
-            (cut(9), true),
-            (cut(10), false),
-            (vote(Verdict::Deny), true),
-            (vote(Verdict::Approve), false),
-            (call, false),
-        ] {
-            let (job, _) = Job::new(Work::Apply(event.clone()), now);
-            assert_eq!(job.urgent(), urgent, "{event:?}");
-        }
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! The one thread that writes.
 
-use crate::{
-    OpenError, file,
-    queue::{Job, Queue},
-    tables::Changes,
-};
+use crate::{OpenError, file, queue::Queue, tables::Changes};
 use parking_lot::RwLock;
 use redb::Database;
 use std::{
@@ -13,7 +9,7 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::Limits;
-use taskpass_store::{Pending, Signals, spoils};
+use taskpass_store::{Job, Pending, Signals, spoils};
 use taskpass_types::{Reason, Refusal};
 
 /// How long to wait before a file that failed is tried again although nobody asks.

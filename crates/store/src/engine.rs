@@ -9,7 +9,7 @@ use crate::{
 };
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome, TaskState, step};
-use taskpass_types::{HistoryId, LeaseId, Reason, Refusal, Timestamp};
+use taskpass_types::{DenyRecord, HistoryId, LeaseId, Reason, Refusal, Timestamp};
 
 /// How many records one settlement marks; keeps a commit short.
 const SETTLE_SLICE: u32 = 256;
@@ -21,7 +21,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 #[must_use = "commit, then turn it into `Committed`; or roll back and drop it"]
 pub struct Pending {
     outcome: Outcome,
-    denies: bool,
+    deny: Option<DenyRecord>,
     approval: bool,
 }
 
@@ -31,9 +31,9 @@ impl Pending {
         Committed::new(self.outcome)
     }
 
-    /// Whether it wrote a deny record.
-    pub fn denies(&self) -> bool {
-        self.denies
+    /// The deny record that it wrote.
+    pub fn deny(&self) -> Option<&DenyRecord> {
+        self.deny.as_ref()
     }
 
     /// Whether it wrote an approval.
@@ -56,11 +56,7 @@ pub fn apply(
     let view = load(write, event)?;
     let effects = step(view, event, limits, now)?;
     save(write, &effects, limits)?;
-    Ok(Pending {
-        denies: effects.deny.is_some(),
-        approval: effects.approval.is_some(),
-        outcome: effects.outcome,
-    })
+    Ok(Pending { deny: effects.deny, approval: effects.approval.is_some(), outcome: effects.outcome })
 }
 
 /// Handles one entry of the schedule: whatever it was, the entry is gone afterwards, so that none can be due for ever.

@@ -7,15 +7,16 @@
 //! - the schedule is a table sorted by time: nothing is loaded at start, no timer is kept per lease;
 //! - a record that cannot be read is set aside and refused, and stops nothing else.
 //!
-//! [`Embedded`] turns any transactional key-value backend into a store; [`MemoryBackend`] is the reference, and
+//! [`Ledger`] turns any transactional key-value backend into a store; [`MemoryBackend`] is the reference, and
 //! `conformance` is the suite that every adapter has to pass.
 //! [`journal::Journaled`] puts a revocation journal in front of a store, so that a kill never waits for its disk.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod embedded;
 mod engine;
+mod foresee;
 pub mod journal;
+mod ledger;
 mod load;
 mod memory;
 mod policies;
@@ -26,10 +27,12 @@ mod record;
 mod save;
 mod signals;
 pub mod tables;
+mod work;
 
-pub use embedded::{Backend, Embedded};
 pub use engine::{Pending, apply, apply_due, open, spoils};
+pub use ledger::{Backend, Ledger};
 pub use memory::{MemoryBackend, MemoryStore};
 pub use port::{ApprovalQuery, Denies, Due, DueWhat, LeaseQuery, Page, Store, TaskQuery};
 pub use prepared::{Committed, Prepared};
 pub use signals::Signals;
+pub use work::{Job, Work};

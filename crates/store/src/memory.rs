@@ -1,10 +1,9 @@
 //! The reference backend: ordered maps in memory. It forgets all when dropped; that is its only shortcut.
 
 use crate::{
-    Backend, Committed, Due, Embedded, Pending, Signals, apply, apply_due, open,
+    Backend, Committed, Due, Ledger, Pending, Signals, apply, apply_due, open,
     tables::{Entry, Read, Scan, Table, Write, after_prefix},
 };
-use async_trait::async_trait;
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +14,7 @@ use taskpass_types::{HistoryId, Refusal, Timestamp};
 use tokio::sync::watch;
 
 /// The in-memory store.
-pub type MemoryStore = Embedded<MemoryBackend>;
+pub type MemoryStore = Ledger<MemoryBackend>;
 
 /// The in-memory backend.
 #[derive(Debug)]
@@ -49,9 +48,11 @@ impl MemoryBackend {
     }
 }
 
-#[async_trait]
 impl Backend for MemoryBackend {
-    fn look<T>(&self, at: impl FnOnce(&dyn Read) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    async fn look<T: Send>(
+        &self,
+        at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
+    ) -> Result<T, Refusal> {
         at(&*self.tables.read())
     }
 

@@ -7,7 +7,9 @@ use crate::{
 };
 use std::cmp::Reverse;
 use taskpass_lease::{Approval, Lease, Task};
-use taskpass_types::{ApprovalId, EndReason, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
+use taskpass_types::{
+    ApprovalId, DenyRecord, EndReason, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
+};
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
@@ -51,15 +53,18 @@ pub(crate) fn denies_after(
     after: Epoch,
     limit: usize,
 ) -> Result<Denies, Refusal> {
+    // The epoch first: a record that comes in between is left to the next read, and never passed over.
+    let epoch = load::epoch(read, tenant)?;
     let from = deny_key(tenant, after);
     let prefix = tenant_prefix(tenant);
     let scan = Scan { prefix: &prefix, from: Some(&from), backwards: false, limit };
-    let records = read
+    let mut records = read
         .scan(Table::Denies, &scan)?
         .iter()
         .map(|(_, bytes)| decode("deny record", bytes))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Denies { records, epoch: load::epoch(read, tenant)? })
+        .collect::<Result<Vec<DenyRecord>, _>>()?;
+    records.retain(|record| record.epoch <= epoch);
+    Ok(Denies { records, epoch })
 }
 
 pub(crate) fn tasks(read: &dyn Read, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {

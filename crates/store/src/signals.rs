@@ -15,9 +15,14 @@ impl Signals {
     pub fn tell<'a>(&self, pending: impl IntoIterator<Item = &'a Pending>) {
         let (mut denied, mut approvals) = (false, false);
         for pending in pending {
-            denied |= pending.denies();
+            denied |= pending.deny().is_some();
             approvals |= pending.changes_approval();
         }
+        self.tell_of(denied, approvals);
+    }
+
+    /// Deny records, or approvals, or both are durable.
+    pub fn tell_of(&self, denied: bool, approvals: bool) {
         if denied {
             count(&self.denied);
         }
@@ -28,8 +33,7 @@ impl Signals {
 
     /// Anything may have happened.
     pub fn tell_all(&self) {
-        count(&self.denied);
-        count(&self.approvals);
+        self.tell_of(true, true);
     }
 
     /// Changes whenever a deny record is durable.

@@ -21,7 +21,7 @@ use taskpass_lease::{
     Approval, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, Task,
 };
 use taskpass_store::{
-    ApprovalQuery, Committed, Denies, Due, Embedded, LeaseQuery, MemoryBackend, Page, Store, TaskQuery,
+    ApprovalQuery, Committed, Denies, Due, LeaseQuery, Ledger, MemoryBackend, Page, Store, TaskQuery,
     conformance::events, journal::Journaled,
 };
 use taskpass_types::{
@@ -34,7 +34,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// The in-memory store on a disk that can fill up: reads work, writes do not.
 struct Disk {
-    store: Embedded<MemoryBackend>,
+    store: Ledger<MemoryBackend>,
     full: AtomicBool,
     /// The store writes, but says that it does not know.
     mute: AtomicBool,
@@ -128,7 +128,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let store = Embedded::new(MemoryBackend::new(Limits::default()).unwrap());
+        let store = Ledger::new(MemoryBackend::new(Limits::default()).unwrap());
         let disk = Arc::new(Disk { store, full: AtomicBool::new(false), mute: AtomicBool::new(false) });
         let dir = tempfile::tempdir().unwrap();
         let store = open(&disk, dir.path());

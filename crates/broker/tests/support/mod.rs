@@ -16,7 +16,7 @@ use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Credential, Form, JwtIssuer, X509Issuer};
 use taskpass_lease::{Limits, Task};
 use taskpass_policy::Policies;
-use taskpass_store::{Embedded, MemoryBackend, Store};
+use taskpass_store::{Ledger, MemoryBackend, Store};
 use taskpass_types::{
     AgentId, Clock, GroupName, LeaseId, ManualClock, Owner, Refusal, RequestId, ResourceName, TaskId,
     TaskKind, TenantId, Timestamp, TrustDomain, Ttl, UserName,
@@ -55,7 +55,7 @@ impl World {
         let keys = Arc::new(KeyRing::open(&dir.path().join("keys"), &seal, &*clock, policy).unwrap());
         let log = Arc::new(AuditLog::open(&dir.path().join("audit"), clock.clone()).unwrap());
         let audit = Arc::new(FaultyRecorder::new(log.clone()));
-        let store = wrap(Arc::new(Embedded::new(MemoryBackend::new(Limits::default()).unwrap())));
+        let store = wrap(Arc::new(Ledger::new(MemoryBackend::new(Limits::default()).unwrap())));
         let issuer = "https://taskpass.acme.test".to_owned();
         let broker = Broker::new(Parts {
             store: store.clone(),

@@ -17,7 +17,7 @@ use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
 use taskpass_net::{SocketError, TlsError};
 use taskpass_policy::{Policies, PolicyError};
 use taskpass_store::{
-    Embedded, Store,
+    Ledger, Store,
     journal::{JournalError, Journaled},
 };
 use taskpass_store_redb::{OpenError, RedbBackend};
@@ -105,7 +105,7 @@ impl Adapters {
             attestors: Arc::new(Attestors::new(attestors)),
             bundles: Arc::new(bundles),
             store: Arc::new(Journaled::open(
-                Arc::new(Embedded::new(store)),
+                Arc::new(Ledger::new(store)),
                 &config.data.revocations(),
                 config.limits.clone(),
             )?),

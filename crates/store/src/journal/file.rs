@@ -13,48 +13,51 @@ use std::{
     path::Path,
 };
 
-/// How much room there is; about a thousand ends.
-pub(super) const CAPACITY: usize = 256 * 1024;
 const HEAD: usize = 4 + SHA256_OUTPUT_LEN;
 /// In the place of the first record's head, and within one sector: all that follows is in the store and is being wiped.
 /// No record is that long.
 const CLEARED: [u8; HEAD] = [0xff; HEAD];
 
 /// The file and where the next record goes.
-pub(super) struct JournalFile {
+#[derive(Debug)]
+pub struct JournalFile {
     file: File,
+    capacity: usize,
     end: usize,
     /// The records were given up but may still be on the disk; nothing may be written behind them.
     stale: bool,
 }
 
 impl JournalFile {
-    /// Opens it, or makes it at its full size; gives the records in it.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Vec<u8>>)> {
+    /// Opens it, or makes it at its full size of `capacity` bytes; gives the records in it.
+    ///
+    /// # Errors
+    /// When it cannot be read or made, somebody else has it open, or it is damaged.
+    pub fn open(path: &Path, capacity: usize) -> io::Result<(Self, Vec<Vec<u8>>)> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.try_lock().map_err(|error| io::Error::other(format!("somebody else has it open: {error}")))?;
         let mut content = Vec::new();
-        (&mut file).take(CAPACITY as u64).read_to_end(&mut content)?;
-        if content.len() < CAPACITY {
+        (&mut file).take(capacity as u64).read_to_end(&mut content)?;
+        if content.len() < capacity {
             if content.iter().any(|byte| *byte != 0) {
-                return Err(damaged(format!("only {} of its {CAPACITY} bytes are there", content.len())));
+                return Err(damaged(format!("only {} of its {capacity} bytes are there", content.len())));
             }
             // New: write it through to the end, so that all its blocks are there.
-            content.resize(CAPACITY, 0);
+            content.resize(capacity, 0);
             file.write_all_at(&content, 0)?;
             file.sync_all()?;
             if let Some(dir) = path.parent() {
                 File::open(dir)?.sync_all()?;
             }
         }
-        let mut journal = Self { file, end: 0, stale: content.starts_with(&CLEARED) };
+        let mut journal = Self { file, capacity, end: 0, stale: content.starts_with(&CLEARED) };
         if journal.stale {
             journal.clear()?;
             return Ok((journal, Vec::new()));
         }
         let (records, rest) = parse(&content);
-        journal.end = CAPACITY - rest.len();
+        journal.end = capacity - rest.len();
         if let Some(behind) = (1..rest.len()).find(|at| rest.get(*at..).and_then(split).is_some()) {
             let (at, behind) = (journal.end, journal.end + behind);
             return Err(damaged(format!(
@@ -72,13 +75,16 @@ impl JournalFile {
     }
 
     /// Appends a record; durable when it returns.
-    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the disk refuses, or there is no more room; then nothing was appended.
+    pub fn append(&mut self, record: &[u8]) -> io::Result<()> {
         if self.stale {
             self.clear()?;
         }
         let next = self.end + HEAD + record.len();
         // The zero length behind it must fit too.
-        if next + 4 > CAPACITY {
+        if next + 4 > self.capacity {
             return Err(io::Error::other("the revocation journal is full"));
         }
         let mut bytes = Vec::with_capacity(HEAD + record.len() + 4);
@@ -95,11 +101,14 @@ impl JournalFile {
     /// Forgets all records; durable when it returns.
     ///
     /// First marked, then wiped: a crash in between leaves the mark, and never a part that could be taken for damage.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the disk refuses; the records count as forgotten all the same.
+    pub fn clear(&mut self) -> io::Result<()> {
         (self.end, self.stale) = (0, true);
         self.file.write_all_at(&CLEARED, 0)?;
         self.file.sync_data()?;
-        self.file.write_all_at(&[0; CAPACITY - HEAD], HEAD as u64)?;
+        self.file.write_all_at(&vec![0; self.capacity.saturating_sub(HEAD)], HEAD as u64)?;
         self.file.sync_data()?;
         self.stale = false;
         Ok(())
@@ -133,28 +142,30 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
+    const CAPACITY: usize = 64 * 1024;
+
     #[test]
     fn records_come_back_until_they_are_cleared() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        let (mut file, records) = JournalFile::open(&path).unwrap();
+        let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
         assert!(records.is_empty());
         file.append(b"one").unwrap();
         file.append(b"two").unwrap();
-        assert!(JournalFile::open(&path).is_err(), "only one may have it open");
+        assert!(JournalFile::open(&path, CAPACITY).is_err(), "only one may have it open");
         drop(file);
-        let (mut file, records) = JournalFile::open(&path).unwrap();
+        let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
         assert_eq!(records, [b"one", b"two"]);
         file.clear().unwrap();
         file.append(b"three").unwrap();
         drop(file);
-        assert_eq!(JournalFile::open(&path).unwrap().1, [b"three"]);
+        assert_eq!(JournalFile::open(&path, CAPACITY).unwrap().1, [b"three"]);
     }
 
     /// A journal with these records, closed; its path and its bytes.
     fn written(dir: &Path, records: &[&[u8]]) -> (PathBuf, Vec<u8>) {
         let path = dir.join("journal");
-        let (mut file, _) = JournalFile::open(&path).unwrap();
+        let (mut file, _) = JournalFile::open(&path, CAPACITY).unwrap();
         for record in records {
             file.append(record).unwrap();
         }
@@ -174,11 +185,15 @@ mod tests {
             flipped[at] ^= 1;
             for bytes in [torn, flipped] {
                 std::fs::write(&path, &bytes).unwrap();
-                let (mut file, records) = JournalFile::open(&path).unwrap();
+                let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
                 assert_eq!(records, [b"whole"], "byte {at}");
                 file.append(b"more").unwrap();
                 drop(file);
-                assert_eq!(JournalFile::open(&path).unwrap().1, [b"whole".as_slice(), b"more"], "byte {at}");
+                assert_eq!(
+                    JournalFile::open(&path, CAPACITY).unwrap().1,
+                    [b"whole".as_slice(), b"more"],
+                    "byte {at}"
+                );
             }
         }
     }
@@ -204,7 +219,8 @@ mod tests {
         bad.push(good[..first + second].to_vec());
         for (row, bytes) in bad.iter().enumerate() {
             std::fs::write(&path, bytes).unwrap();
-            let error = JournalFile::open(&path).err().unwrap_or_else(|| panic!("row {row} was opened"));
+            let error =
+                JournalFile::open(&path, CAPACITY).err().unwrap_or_else(|| panic!("row {row} was opened"));
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "row {row}: {error}");
             assert!(std::fs::read(&path).unwrap() == *bytes, "row {row}: the file was changed");
         }
@@ -220,11 +236,11 @@ mod tests {
             bytes[..HEAD].copy_from_slice(&CLEARED);
             bytes[wiped.clone()].fill(0);
             std::fs::write(&path, &bytes).unwrap();
-            let (mut file, records) = JournalFile::open(&path).unwrap();
+            let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
             assert!(records.is_empty(), "{wiped:?}");
             file.append(b"new").unwrap();
             drop(file);
-            assert_eq!(JournalFile::open(&path).unwrap().1, [b"new"], "{wiped:?}");
+            assert_eq!(JournalFile::open(&path, CAPACITY).unwrap().1, [b"new"], "{wiped:?}");
         }
     }
 
@@ -233,26 +249,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, good) = written(dir.path(), &[b"first", b"second"]);
         let read_only = File::open(&path).unwrap();
-        let mut file = JournalFile { file: read_only, end: 2 * HEAD + 11, stale: false };
+        let mut file = JournalFile { file: read_only, capacity: CAPACITY, end: 2 * HEAD + 11, stale: false };
         assert!(file.clear().is_err());
         assert!(file.append(b"third").is_err());
         assert!(std::fs::read(&path).unwrap() == good);
         file.file = OpenOptions::new().write(true).open(&path).unwrap();
         file.append(b"third").unwrap();
         drop(file);
-        assert_eq!(JournalFile::open(&path).unwrap().1, [b"third"]);
+        assert_eq!(JournalFile::open(&path, CAPACITY).unwrap().1, [b"third"]);
     }
 
     #[test]
     fn it_takes_its_room_beforehand_and_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        let (mut file, _) = JournalFile::open(&path).unwrap();
+        let (mut file, _) = JournalFile::open(&path, CAPACITY).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), CAPACITY as u64);
         while file.append(&[7; 900]).is_ok() {}
         file.append(b"small").unwrap();
         drop(file);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), CAPACITY as u64);
-        assert_eq!(JournalFile::open(&path).unwrap().1.len(), CAPACITY / (900 + HEAD) + 1);
+        assert_eq!(JournalFile::open(&path, CAPACITY).unwrap().1.len(), CAPACITY / (900 + HEAD) + 1);
     }
 }

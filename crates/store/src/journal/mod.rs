@@ -12,9 +12,10 @@
 mod file;
 mod overlay;
 
+pub use file::JournalFile;
+
 use crate::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use async_trait::async_trait;
-use file::JournalFile;
 use overlay::{Journaled as Entry, Overlay};
 use parking_lot::{Mutex, RwLock};
 use std::{io, path::Path, sync::Arc};
@@ -24,6 +25,9 @@ use taskpass_types::{
     Timestamp,
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, watch};
+
+/// How much room there is; about a thousand ends.
+const CAPACITY: usize = 256 * 1024;
 
 /// A store with a revocation journal in front of it.
 pub struct Journaled {
@@ -73,7 +77,7 @@ impl Journaled {
     /// be read. What a crash left half written at its end was not.
     pub fn open(store: Arc<dyn Store>, path: &Path, limits: Limits) -> Result<Self, JournalError> {
         let fail = |error| JournalError { path: path.display().to_string(), error };
-        let (file, records) = JournalFile::open(path).map_err(fail)?;
+        let (file, records) = JournalFile::open(path, CAPACITY).map_err(fail)?;
         let entries = records.iter().map(|record| postcard::from_bytes(record).map_err(unreadable));
         let entries = entries.collect::<io::Result<Vec<Entry>>>().map_err(fail)?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! A store made of any transactional key-value backend in this process.
+//! A store made of any transactional key-value backend.
 
 use crate::{
     ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery, load, policies, query,
@@ -11,19 +11,22 @@ use taskpass_types::{
 };
 use tokio::sync::watch;
 
-/// What an embedded adapter has to bring: consistent reads, and transitions in one order.
-#[async_trait]
+/// What an adapter has to bring: reads, and transitions in one order.
 pub trait Backend: Send + Sync + 'static {
     /// Looks at the tables as they are now, without waiting for writers.
-    fn look<T>(&self, at: impl FnOnce(&dyn Read) -> Result<T, Refusal>) -> Result<T, Refusal>
-    where
-        Self: Sized;
+    ///
+    /// A backend that fetches what is looked at runs `at` several times, until nothing is missing. What one run reads is at
+    /// least as new in what is read later as in what is read earlier.
+    fn look<T: Send>(
+        &self,
+        at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
+    ) -> impl Future<Output = Result<T, Refusal>> + Send;
 
     /// Runs [`crate::apply`] in a transaction and answers when it is durable.
-    async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal>;
+    fn apply(&self, event: Event, now: Timestamp) -> impl Future<Output = Result<Committed, Refusal>> + Send;
 
     /// Runs [`crate::apply_due`] likewise.
-    async fn apply_due(&self, due: Due, now: Timestamp) -> Result<Committed, Refusal>;
+    fn apply_due(&self, due: Due, now: Timestamp) -> impl Future<Output = Result<Committed, Refusal>> + Send;
 
     /// What [`crate::open`] said.
     fn history(&self) -> HistoryId;
@@ -37,9 +40,9 @@ pub trait Backend: Send + Sync + 'static {
 
 /// A [`Store`] over a [`Backend`].
 #[derive(Debug)]
-pub struct Embedded<B>(B);
+pub struct Ledger<B>(B);
 
-impl<B: Backend> Embedded<B> {
+impl<B: Backend> Ledger<B> {
     /// Over `backend`.
     pub fn new(backend: B) -> Self {
         Self(backend)
@@ -52,7 +55,7 @@ impl<B: Backend> Embedded<B> {
 }
 
 #[async_trait]
-impl<B: Backend> Store for Embedded<B> {
+impl<B: Backend> Store for Ledger<B> {
     async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
         self.0.apply(event, now).await
     }
@@ -62,35 +65,35 @@ impl<B: Backend> Store for Embedded<B> {
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, Refusal> {
-        self.0.look(|read| query::due(read, now, limit))
+        self.0.look(|read| query::due(read, now, limit)).await
     }
 
     async fn task(&self, tenant: &TenantId, id: TaskId) -> Result<Option<Task>, Refusal> {
-        self.0.look(|read| load::task(read, tenant, id))
+        self.0.look(|read| load::task(read, tenant, id)).await
     }
 
     async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
-        self.0.look(|read| load::lease(read, tenant, id))
+        self.0.look(|read| load::lease(read, tenant, id)).await
     }
 
     async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
-        self.0.look(|read| query::standing(read, tenant, id, now))
+        self.0.look(|read| query::standing(read, tenant, id, now)).await
     }
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {
-        self.0.look(|read| query::tasks(read, query))
+        self.0.look(|read| query::tasks(read, query)).await
     }
 
     async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
-        self.0.look(|read| query::leases(read, query))
+        self.0.look(|read| query::leases(read, query)).await
     }
 
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
-        self.0.look(|read| query::denies_after(read, tenant, epoch, limit))
+        self.0.look(|read| query::denies_after(read, tenant, epoch, limit)).await
     }
 
     async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
-        self.0.look(|read| load::approval(read, tenant, id))
+        self.0.look(|read| load::approval(read, tenant, id)).await
     }
 
     async fn approval_for(
@@ -99,23 +102,23 @@ impl<B: Backend> Store for Embedded<B> {
         agent: &AgentId,
         digest: &[u8; 32],
     ) -> Result<Option<Approval>, Refusal> {
-        self.0.look(|read| load::approval_for(read, tenant, agent, digest))
+        self.0.look(|read| load::approval_for(read, tenant, agent, digest)).await
     }
 
     async fn approvals(&self, query: &ApprovalQuery) -> Result<Page<Approval, ApprovalId>, Refusal> {
-        self.0.look(|read| query::approvals(read, query))
+        self.0.look(|read| query::approvals(read, query)).await
     }
 
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
-        self.0.look(|read| load::policy_revision(read))
+        self.0.look(|read| load::policy_revision(read)).await
     }
 
     async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
-        self.0.look(|read| policies::set(read, revision))
+        self.0.look(|read| policies::set(read, revision)).await
     }
 
     async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
-        self.0.look(|read| policies::history(read, before, limit))
+        self.0.look(|read| policies::history(read, before, limit)).await
     }
 
     fn history(&self) -> HistoryId {

@@ -1,0 +1,202 @@
+//! The ends that this broker wrote, kept until nothing that they ended could still live.
+//!
+//! A ledger may come back older than what was acknowledged: a replica that lagged was promoted, a backup was restored. So
+//! every end is durable here before it is sent there, and is written into the ledger again when that has another past.
+//! The files are segments of one size; a segment goes when the last of its ends no longer matters.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+};
+use taskpass_lease::{EndLease, EndTask, Event};
+use taskpass_store::journal::JournalFile;
+use taskpass_types::{DenyRecord, DenySubject, Timestamp};
+
+/// How large a segment is; about five thousand ends.
+const SEGMENT: usize = 1 << 20;
+/// How many segments there may be. More ends than these can hold are still written to the ledger, which is then all that
+/// knows them.
+const SEGMENTS: usize = 64;
+
+/// One end, and the past of the ledger that it was written into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    past: String,
+    deny: DenyRecord,
+}
+
+struct Segment {
+    number: u64,
+    path: PathBuf,
+    file: JournalFile,
+    kept: Vec<Kept>,
+}
+
+impl Segment {
+    fn until(&self) -> Timestamp {
+        self.kept.iter().map(|kept| kept.deny.until).max().unwrap_or_default()
+    }
+}
+
+/// The ends of one broker.
+pub(crate) struct Journal {
+    dir: PathBuf,
+    segments: VecDeque<Segment>,
+}
+
+impl Journal {
+    /// Opens what is in `dir`, or makes it.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("ends-")?.parse::<u64>().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        let mut journal = Self { dir: dir.to_owned(), segments: VecDeque::new() };
+        for number in numbers {
+            journal.open_segment(number)?;
+        }
+        Ok(journal)
+    }
+
+    fn open_segment(&mut self, number: u64) -> io::Result<()> {
+        let path = self.dir.join(format!("ends-{number}"));
+        let (file, records) = JournalFile::open(&path, SEGMENT)?;
+        let unreadable = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let kept: Result<Vec<Kept>, _> =
+            records.iter().map(|record| postcard::from_bytes(record).map_err(unreadable)).collect();
+        self.segments.push_back(Segment { number, path, file, kept: kept? });
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.segments.iter().all(|segment| segment.kept.is_empty())
+    }
+
+    /// The past that the newest end was written into.
+    pub(crate) fn past(&self) -> Option<&str> {
+        self.segments.iter().rev().find_map(|segment| segment.kept.last()).map(|kept| kept.past.as_str())
+    }
+
+    /// Keeps these ends; durable when it returns.
+    pub(crate) fn keep(&mut self, past: &str, denies: Vec<DenyRecord>, now: Timestamp) -> io::Result<()> {
+        self.forget(now);
+        for deny in denies {
+            let kept = Kept { past: past.to_owned(), deny };
+            let bytes = postcard::to_stdvec(&kept).map_err(io::Error::other)?;
+            if self.append(&bytes).is_err() {
+                let next = self.segments.back().map_or(0, |newest| newest.number + 1);
+                if self.segments.len() >= SEGMENTS {
+                    return Err(io::Error::other("the journal of ends is full"));
+                }
+                self.open_segment(next)?;
+                self.append(&bytes)?;
+            }
+            if let Some(newest) = self.segments.back_mut() {
+                newest.kept.push(kept);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.segments.back_mut() {
+            Some(newest) => newest.file.append(bytes),
+            None => Err(io::Error::other("there is no segment yet")),
+        }
+    }
+
+    /// Drops the oldest segments whose ends no longer matter.
+    fn forget(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.segments.front() {
+            if oldest.until() >= now {
+                return;
+            }
+            // What cannot be removed is read again at the next start, and dropped then.
+            drop(fs::remove_file(&oldest.path));
+            self.segments.pop_front();
+        }
+    }
+
+    /// What has to be in the ledger, in the order in which it was written.
+    pub(crate) fn ends(&self) -> Vec<(Event, Timestamp)> {
+        let kept = self.segments.iter().flat_map(|segment| &segment.kept);
+        kept.filter_map(|kept| Some((end(&kept.deny)?, kept.deny.at))).collect()
+    }
+}
+
+/// The event that wrote a deny record.
+fn end(deny: &DenyRecord) -> Option<Event> {
+    let (tenant, reason, by) = (deny.tenant.clone(), deny.reason, deny.by.clone());
+    match &deny.subject {
+        DenySubject::Lease(lease) => {
+            Some(Event::EndLease(EndLease { tenant, lease: *lease, reason, by, hold: false }))
+        }
+        DenySubject::Task(task) => Some(Event::EndTask(EndTask { tenant, task: *task, reason, by })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taskpass_types::{EndReason, Epoch, LeaseId, TaskId, TenantId};
+
+    fn deny(subject: DenySubject, until: u64) -> DenyRecord {
+        DenyRecord {
+            tenant: TenantId::default(),
+            epoch: Epoch(1),
+            subject,
+            reason: EndReason::Killed,
+            by: "ops/ann".to_owned(),
+            at: Timestamp::from_secs(10),
+            until: Timestamp::from_secs(until),
+        }
+    }
+
+    #[test]
+    fn ends_come_back_until_they_no_longer_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_secs(10);
+        let mut journal = Journal::open(dir.path()).unwrap();
+        assert!(journal.is_empty());
+        let (task, lease) = (TaskId::new(), LeaseId::new());
+        journal.keep("a", vec![deny(DenySubject::Task(task), 100)], now).unwrap();
+        journal.keep("b", vec![deny(DenySubject::Lease(lease), 50)], now).unwrap();
+        drop(journal);
+        let mut journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(journal.past(), Some("b"));
+        let ends = journal.ends();
+        assert!(matches!(&ends[0].0, Event::EndTask(end) if end.task == task));
+        assert!(matches!(&ends[1].0, Event::EndLease(end) if end.lease == lease));
+        journal.keep("b", Vec::new(), Timestamp::from_secs(101)).unwrap();
+        assert!(journal.is_empty());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn it_grows_by_segments_and_loses_the_old_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let count = SEGMENT / 100;
+        for round in 0..3 {
+            let denies = (0..count).map(|_| deny(DenySubject::Task(TaskId::new()), 100 + round)).collect();
+            journal.keep("a", denies, Timestamp::from_secs(10)).unwrap();
+        }
+        assert_eq!(journal.ends().len(), 3 * count);
+        let before = journal.segments.len();
+        assert!(before > 1);
+        journal.keep("a", Vec::new(), Timestamp::from_secs(101)).unwrap();
+        assert!(journal.segments.len() < before);
+        let left = journal.ends().len();
+        drop(journal);
+        assert_eq!(Journal::open(dir.path()).unwrap().ends().len(), left);
+    }
+}

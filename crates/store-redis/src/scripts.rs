@@ -1,0 +1,126 @@
+//! Our scripts, and the only two ways to call them. Their text is constant; all that varies is in keys and arguments.
+
+use crate::error::Trouble;
+use redis::{Value, aio::MultiplexedConnection, cmd, pipe};
+use std::sync::Arc;
+
+/// The scripts' texts, by name and version.
+pub(crate) const SCRIPTS: [(&str, &str); 3] = [
+    ("adopt", include_str!("scripts/adopt.lua")),
+    ("commit", include_str!("scripts/commit.lua")),
+    ("read", include_str!("scripts/read.lua")),
+];
+
+/// The scripts' names on a server, which are the hashes of their texts.
+#[derive(Debug)]
+struct Hashes {
+    adopt: String,
+    commit: String,
+    read: String,
+}
+
+/// One connection on which scripts are called.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    connection: MultiplexedConnection,
+    hashes: Arc<Hashes>,
+}
+
+/// How many replicas have to confirm a write, and how long they may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Confirmation {
+    pub(crate) replicas: u32,
+    pub(crate) patience_millis: u64,
+}
+
+impl Caller {
+    /// Makes the scripts known to the server.
+    pub(crate) async fn prepare(mut connection: MultiplexedConnection) -> Result<Self, Trouble> {
+        let mut hashes = Vec::new();
+        for (_, text) in SCRIPTS {
+            let hash: String = cmd("SCRIPT").arg("LOAD").arg(text).query_async(&mut connection).await?;
+            hashes.push(hash);
+        }
+        let [adopt, commit, read] =
+            <[String; 3]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
+        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, read }) })
+    }
+
+    /// The same scripts on another connection to the same server.
+    pub(crate) fn on(&self, connection: MultiplexedConnection) -> Self {
+        Self { connection, hashes: self.hashes.clone() }
+    }
+
+    pub(crate) async fn read(
+        &mut self,
+        keys: Vec<Vec<u8>>,
+        arguments: Vec<Vec<u8>>,
+    ) -> Result<Vec<Value>, Trouble> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = call(&self.hashes.read, &keys, &arguments);
+        match self.connection.send_packed_command(&call).await? {
+            Value::Array(answers) => Ok(answers),
+            Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
+            _ => Err(Trouble::unexpected("a read answered no list")),
+        }
+    }
+
+    /// Calls `commit` or `adopt`; and, on the same connection directly behind it, waits for replicas to have it.
+    pub(crate) async fn write(
+        &mut self,
+        script: Script,
+        keys: &[Vec<u8>],
+        arguments: &[Vec<u8>],
+        confirmation: Confirmation,
+    ) -> Result<Written, Trouble> {
+        let hash = match script {
+            Script::Adopt => &self.hashes.adopt,
+            Script::Commit => &self.hashes.commit,
+        };
+        let mut pipeline = pipe();
+        pipeline.add_command(call(hash, keys, arguments)).ignore_errors();
+        if confirmation.replicas > 0 {
+            pipeline.cmd("WAIT").arg(confirmation.replicas).arg(confirmation.patience_millis);
+        }
+        let commands = if confirmation.replicas > 0 { 2 } else { 1 };
+        let answers = self.connection.send_packed_commands(&pipeline, 0, commands).await?;
+        let mut answers = answers.into_iter();
+        let answer = match answers.next() {
+            Some(Value::ServerError(error)) => return Err(redis::RedisError::from(error).into()),
+            Some(answer) => crate::fetch::texts(answer)?,
+            None => return Err(Trouble::unexpected("a write answered nothing")),
+        };
+        let confirmed = match answers.next() {
+            None => 0,
+            Some(Value::Int(replicas)) => u32::try_from(replicas).unwrap_or(0),
+            Some(_) => 0,
+        };
+        Ok(Written { answer, confirmed: confirmed >= confirmation.replicas })
+    }
+}
+
+/// Which script writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Script {
+    Adopt,
+    Commit,
+}
+
+/// What a write answered.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) answer: Vec<Vec<u8>>,
+    /// Whether enough replicas have it.
+    pub(crate) confirmed: bool,
+}
+
+fn call(hash: &str, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> redis::Cmd {
+    let mut call = cmd("EVALSHA");
+    call.arg(hash).arg(keys.len());
+    for part in keys.iter().chain(arguments) {
+        call.arg(part.as_slice());
+    }
+    call
+}

@@ -1,0 +1,10 @@
+-- adopt v1: a new generation of the ledger, if it is still the one that was seen.
+--
+-- KEYS[1] the control hash. ARGV: the generation that was seen (empty: none), the new one, its home, its history.
+-- Answers {'done'} or {'fenced', generation}.
+local generation = redis.call('HGET', KEYS[1], 'generation') or ''
+if generation ~= ARGV[1] then
+  return {'fenced', generation}
+end
+redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'home', ARGV[3], 'history', ARGV[4])
+return {'done'}

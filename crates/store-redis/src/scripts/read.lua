@@ -1,0 +1,25 @@
+-- read v1: rows, whole pages and ranges, all as of one moment.
+--
+-- KEYS: what is read. ARGV per key: kind, and what the kind needs: `row` a field, `entry` a member, `rows` nothing,
+-- `up` and `down` the lower and the upper bound and how many.
+local answers, at = {}, 0
+for index, key in ipairs(KEYS) do
+  local kind = ARGV[at + 1]
+  if kind == 'row' then
+    answers[index] = redis.call('HGET', key, ARGV[at + 2])
+    at = at + 2
+  elseif kind == 'entry' then
+    answers[index] = redis.call('ZSCORE', key, ARGV[at + 2]) and '' or false
+    at = at + 2
+  elseif kind == 'rows' then
+    answers[index] = redis.call('HGETALL', key)
+    at = at + 1
+  elseif kind == 'up' then
+    answers[index] = redis.call('ZRANGEBYLEX', key, ARGV[at + 2], ARGV[at + 3], 'LIMIT', 0, ARGV[at + 4])
+    at = at + 4
+  else
+    answers[index] = redis.call('ZREVRANGEBYLEX', key, ARGV[at + 3], ARGV[at + 2], 'LIMIT', 0, ARGV[at + 4])
+    at = at + 4
+  end
+end
+return answers

@@ -1,0 +1,266 @@
+//! The one task that writes: finds the ledger, makes sure that its past is the one we know, then commits batches.
+
+use crate::{
+    batch::Commit,
+    error::{Trouble, outcome_unknown, unavailable},
+    layout::Layout,
+    ledger::{Failed, Ledger, Results, Said},
+    link::Link,
+    news::Heard,
+    scripts::{Caller, Confirmation},
+    settings::Settings,
+};
+use parking_lot::RwLock;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use taskpass_lease::Limits;
+use taskpass_store::{Job, Signals};
+use taskpass_types::{HistoryId, Refusal};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// How many transitions may wait in one lane.
+pub(crate) const LANE: usize = 4096;
+/// How many transitions share one commit.
+const BATCH: usize = 256;
+/// How often a link that has nothing to write proves that it still could.
+const BEAT: Duration = Duration::from_millis(500);
+/// How old the last proof may be for what is read to count.
+const PROOF: Duration = Duration::from_secs(2);
+/// How long an unknown outcome is looked after before it is reported.
+const DOUBT: Duration = Duration::from_secs(2);
+/// How long to wait before the ledger is looked for again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long an end waits for a ledger to come back before its caller is told that there is none.
+const ENDS_WAIT: Duration = Duration::from_secs(2);
+
+/// What the writer and those who look share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) layout: Layout,
+    pub(crate) limits: Limits,
+    pub(crate) signals: Signals,
+    /// `None` while there is no ledger that we may speak for.
+    pub(crate) serving: RwLock<Option<Serving>>,
+    pub(crate) history: RwLock<HistoryId>,
+    pub(crate) news: Heard,
+    /// Somebody found the link broken.
+    pub(crate) broken: Notify,
+    pub(crate) closing: CancellationToken,
+}
+
+/// A link that looks may use.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) reader: Caller,
+    pub(crate) client: redis::Client,
+    proved: Instant,
+}
+
+impl Shared {
+    /// The connection for reads, while what it says is known to be recent.
+    pub(crate) fn reader(&self) -> Result<Caller, Refusal> {
+        let serving = self.serving.read();
+        let serving = serving.as_ref().ok_or_else(|| unavailable(&"it is not reached, or is recovering"))?;
+        if serving.proved.elapsed() > PROOF {
+            return Err(unavailable(&"its primary did not confirm a write for too long"));
+        }
+        Ok(serving.reader.clone())
+    }
+
+    pub(crate) fn confirmation(&self) -> Confirmation {
+        Confirmation {
+            replicas: self.settings.durability.replicas(),
+            patience_millis: u64::try_from(self.settings.patience.as_millis() / 2).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn prove(&self) {
+        if let Some(serving) = self.serving.write().as_mut() {
+            serving.proved = now();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "bounds how old a proof is; no lease rests on it")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A commit whose outcome is unknown, and whoever waits for it.
+struct Doubt {
+    commit: Commit,
+    jobs: Vec<Job>,
+    results: Results,
+    since: Instant,
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    urgent: mpsc::Receiver<Job>,
+    ordinary: mpsc::Receiver<Job>,
+    ledger: Ledger,
+    doubt: Option<Doubt>,
+    /// Since when there is no ledger.
+    down: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        urgent: mpsc::Receiver<Job>,
+        ordinary: mpsc::Receiver<Job>,
+        ledger: Ledger,
+    ) -> Self {
+        Self { shared, urgent, ordinary, ledger, doubt: None, down: None }
+    }
+
+    /// Finds the ledger and makes it one that may be served.
+    pub(crate) async fn begin(&mut self) -> Result<Link, Trouble> {
+        let shared = self.shared.clone();
+        let mut link = Link::open(&shared.settings, &shared.layout.control()).await?;
+        self.settle_doubt(&mut link).await?;
+        *shared.history.write() = self.ledger.take_up(&shared, &mut link).await?;
+        *shared.serving.write() =
+            Some(Serving { reader: link.reader.clone(), client: link.client.clone(), proved: now() });
+        self.down = None;
+        // Whatever happened while nobody looked.
+        shared.signals.tell_all();
+        Ok(link)
+    }
+
+    /// Serves until the store is closed.
+    pub(crate) async fn run(mut self, first: Link) {
+        let mut link = Some(first);
+        let mut said = String::new();
+        while !self.shared.closing.is_cancelled() {
+            let result = match link.take() {
+                Some(link) => self.serve(link).await,
+                None => self.begin().await.map(|found| {
+                    tracing::info!("the ledger is served again");
+                    said.clear();
+                    link = Some(found);
+                }),
+            };
+            let Err(trouble) = result else { continue };
+            *self.shared.serving.write() = None;
+            self.down.get_or_insert_with(now);
+            let says = trouble.to_string();
+            if says != said {
+                tracing::warn!(why = %says, "the ledger is not served; looking for it");
+                said = says;
+            }
+            self.refuse_for(AGAIN).await;
+        }
+        *self.shared.serving.write() = None;
+    }
+
+    /// Commits batches until something goes wrong.
+    async fn serve(&mut self, mut link: Link) -> Result<(), Trouble> {
+        let shared = self.shared.clone();
+        loop {
+            let first = tokio::select! {
+                biased;
+                job = self.urgent.recv() => Some(job),
+                job = self.ordinary.recv() => Some(job),
+                () = shared.closing.cancelled() => return Ok(()),
+                () = shared.broken.notified() => return Err(Trouble::Refused("a read failed".to_owned())),
+                () = tokio::time::sleep(BEAT) => None,
+            };
+            let mut jobs = Vec::new();
+            match first {
+                Some(None) => return Ok(()),
+                Some(Some(job)) => jobs.push(job),
+                None => {}
+            }
+            while jobs.len() < BATCH {
+                let Ok(job) = self.urgent.try_recv().or_else(|_| self.ordinary.try_recv()) else { break };
+                jobs.push(job);
+            }
+            self.transact(&mut link, jobs).await?;
+        }
+    }
+
+    async fn transact(&mut self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Trouble> {
+        let shared = self.shared.clone();
+        match self.ledger.commit(&shared, link, &jobs).await {
+            Ok(results) => {
+                shared.prove();
+                self.done(jobs, results);
+                Ok(())
+            }
+            Err(Failed::Busy) => {
+                let why = "others changed the same records again and again";
+                refuse(jobs, &Trouble::Refused(why.to_owned()));
+                Ok(())
+            }
+            Err(Failed::Maybe(trouble, commit, results)) => {
+                self.doubt = Some(Doubt { commit: *commit, jobs, results, since: now() });
+                Err(trouble)
+            }
+            Err(Failed::Not(trouble)) => {
+                refuse(jobs, &trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Sends a commit of unknown outcome again: under the same operation id it happens at most once.
+    async fn settle_doubt(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let Some(doubt) = self.doubt.take() else { return Ok(()) };
+        let shared = self.shared.clone();
+        match self.ledger.send(&shared, link, &doubt.commit).await {
+            Ok(Said::Done) => self.done(doubt.jobs, doubt.results),
+            Ok(Said::Fenced | Said::Stale(_)) => {
+                refuse(
+                    doubt.jobs,
+                    &Trouble::Refused("the write was lost; nothing of it happened".to_owned()),
+                );
+            }
+            Err(trouble) => {
+                self.doubt = Some(doubt);
+                return Err(trouble);
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, jobs: Vec<Job>, results: Results) {
+        for (job, result) in jobs.into_iter().zip(results) {
+            job.answer(result.map(taskpass_store::Pending::committed));
+        }
+    }
+
+    /// While there is no ledger, whoever asks is told so. Ends wait a little, since they may still get through.
+    async fn refuse_for(&mut self, time: Duration) {
+        if let Some(doubt) = self.doubt.take_if(|doubt| doubt.since.elapsed() > DOUBT) {
+            for job in doubt.jobs {
+                job.answer(Err(outcome_unknown()));
+            }
+        }
+        let gone = Trouble::Refused("it is not reached, or is recovering".to_owned());
+        let patient = self.down.is_none_or(|since| since.elapsed() < ENDS_WAIT);
+        let (urgent, ordinary) = (&mut self.urgent, &mut self.ordinary);
+        let refusing = async {
+            loop {
+                tokio::select! {
+                    Some(job) = ordinary.recv() => refuse(vec![job], &gone),
+                    Some(job) = urgent.recv(), if !patient => refuse(vec![job], &gone),
+                    else => return,
+                }
+            }
+        };
+        tokio::select! {
+            () = self.shared.closing.cancelled() => {}
+            done = tokio::time::timeout(time, refusing) => drop(done),
+        }
+    }
+}
+
+fn refuse(jobs: Vec<Job>, trouble: &Trouble) {
+    for job in jobs {
+        job.answer(Err(unavailable(trouble)));
+    }
+}
