@@ -3,9 +3,11 @@
 //! Order matters twice. Up: what could be lost is opened before anything is served. Down: stop accepting, let calls end,
 //! stop the reconcilers, close the store and the audit log last.
 
+mod ledger;
 mod parts;
 mod reload;
 
+pub use ledger::{PasswordError, settings};
 pub use parts::StartError;
 
 use crate::config::Config;
@@ -54,7 +56,7 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // Before the policies are loaded: what is edited from here on is a change.
         let policy_files = PolicyFiles::new(config.policy.dir.clone(), config.policy.poll);
-        let adapters = Adapters::open(config, &clock)?;
+        let adapters = Adapters::open(config, &clock).await?;
         let (audit, attestors, bundles) =
             (adapters.audit.clone(), adapters.attestors.clone(), adapters.bundles.clone());
         let broker = Broker::new(adapters.into_parts(config, clock.clone())?);

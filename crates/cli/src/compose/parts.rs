@@ -21,6 +21,7 @@ use taskpass_store::{
     journal::{JournalError, Journaled},
 };
 use taskpass_store_redb::{OpenError, RedbBackend};
+use taskpass_store_redis::RedisBackend;
 use taskpass_types::{Clock, Refusal, TenantId, Ttl, TtlError};
 
 /// Why a broker does not start.
@@ -39,6 +40,10 @@ pub enum StartError {
     Directory { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Ledger(#[from] taskpass_store_redis::OpenError),
+    #[error(transparent)]
+    LedgerPassword(#[from] super::PasswordError),
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error("the seal key is not set: {0}")]
@@ -67,6 +72,7 @@ impl StartError {
         match self {
             Self::Bind { .. } => Some("stop who listens there, or choose another address under [listen]"),
             Self::Journal(error) => Some(error.fix()),
+            Self::Ledger(error) => Some(error.fix()),
             Self::NoSeal(_) => {
                 Some("make one: head -c 32 /dev/urandom | base64 > FILE && chmod 600 FILE; see [keys]")
             }
@@ -90,10 +96,10 @@ pub(super) struct Adapters {
 
 impl Adapters {
     /// Opens what must not be lost first, so that a broker that cannot keep its word does not begin.
-    pub(super) fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub(super) async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
         private_directory(&config.data.dir)?;
         let audit = Arc::new(AuditLog::open(&config.data.audit(), clock.clone())?);
-        let store = RedbBackend::open(config.data.store(), config.limits.clone())?;
+        let store = store(config).await?;
         let seal = seal(&config.keys.seal)?;
         let policy = config.keys.policy(config.trust_domain.clone());
         let keys = keys(config, &seal, clock, policy, &audit)?;
@@ -104,11 +110,7 @@ impl Adapters {
             audit,
             attestors: Arc::new(Attestors::new(attestors)),
             bundles: Arc::new(bundles),
-            store: Arc::new(Journaled::open(
-                Arc::new(Ledger::new(store)),
-                &config.data.revocations(),
-                config.limits.clone(),
-            )?),
+            store: Arc::new(Journaled::open(store, &config.data.revocations(), config.limits.clone())?),
             keys: Arc::new(keys),
             policies: Policies::load_dir(&config.policy.dir)?,
         })
@@ -138,6 +140,16 @@ impl Adapters {
             },
         })
     }
+}
+
+/// Opens the embedded store, or the ledger of the fleet.
+async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let limits = config.limits.clone();
+    let Some(redis) = &config.store.redis else {
+        return Ok(Arc::new(Ledger::new(RedbBackend::open(config.data.store(), limits)?)));
+    };
+    let settings = super::settings(redis)?;
+    Ok(Arc::new(Ledger::new(RedisBackend::open(settings, limits, Some(&config.data.ends())).await?)))
 }
 
 /// Opens the signing keys. The first generation is written down as every other one is: before it is made and after.

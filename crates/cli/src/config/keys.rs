@@ -31,6 +31,11 @@ impl Data {
         self.dir.join("revocations.journal")
     }
 
+    /// The ends that this broker wrote into a shared ledger.
+    pub fn ends(&self) -> PathBuf {
+        self.dir.join("ends")
+    }
+
     /// The audit log.
     pub fn audit(&self) -> PathBuf {
         self.dir.join("audit")

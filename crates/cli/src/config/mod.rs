@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod place;
 mod registry;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use limits::Defaults;
 pub use listen::{Listen, SocketMode, TlsFiles};
 pub use place::Position;
 pub use registry::{AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig};
+pub use store::{Durability, HostPort, Password, RedisConfig, RedisTls, SentinelConfig, StoreConfig};
 
 use crate::span;
 use serde::Deserialize;
@@ -59,6 +61,9 @@ pub struct Config {
     /// Where it keeps what it must not lose.
     #[serde(default)]
     pub data: Data,
+    /// Where tasks, leases and deny records live, if not there.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// What it signs with.
     pub keys: Keys,
     /// What it decides by.
@@ -182,7 +187,7 @@ impl Config {
 
     /// Makes relative paths absolute or relative to the working directory, as `folder` is.
     fn anchor(&mut self, folder: &Path) {
-        let Self { listen, tls, data, keys, policy, bundles, .. } = self;
+        let Self { listen, tls, data, store, keys, policy, bundles, .. } = self;
         let mut paths = vec![&mut listen.socket, &mut data.dir, &mut policy.dir];
         if let Seal::File(file) = &mut keys.seal {
             paths.push(file);
@@ -190,6 +195,7 @@ impl Config {
         if let Some(TlsFiles { certificate, key }) = tls {
             paths.extend([certificate, key]);
         }
+        paths.extend(store.paths());
         paths.extend(bundles.iter_mut().map(|bundle| &mut bundle.file));
         for path in paths {
             *path = folder.join(&*path);

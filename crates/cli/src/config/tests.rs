@@ -61,7 +61,8 @@ fn the_full_file_mentions_every_key() {
         Value::Array(array) if array[0].is_table() => Some(vec![key.as_str()]),
         _ => None,
     }));
-    assert_eq!(tables.len(), 17, "the root, 8 tables and 8 lists: {tables:?}");
+    assert_eq!(tables.len(), 18, "the root, 9 tables and 8 lists: {tables:?}");
+    tables.push(vec!["store", "redis"]);
     for path in tables {
         let known = known_keys(&full, &path);
         let mut table = &full;
@@ -71,7 +72,11 @@ fn the_full_file_mentions_every_key() {
                 other => other[0].as_table().unwrap(),
             };
         }
-        let shown: BTreeSet<_> = table.keys().cloned().collect();
+        let mut shown: BTreeSet<_> = table.keys().cloned().collect();
+        if path == ["store", "redis"] {
+            // The two other places, of which a file has one.
+            shown.extend(["cluster", "sentinel"].map(str::to_owned));
+        }
         assert_eq!(shown, known, "in {path:?}");
     }
 }
@@ -210,4 +215,31 @@ fn relative_paths_are_relative_to_the_file() {
 fn a_missing_file_says_so() {
     let error = Config::load(Path::new("/nonexistent/taskpass.toml")).unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/taskpass.toml: cannot be read"), "{error}");
+}
+
+#[test]
+fn a_ledger_is_in_one_place_and_durable_says_how_much() {
+    let with = |lines: &str| Config::parse(&format!("{LEAST}[store.redis]\n{lines}\n"));
+    let good = with("address = \"[::1]:6379\"\ndurability = \"durable\"\nreplicas = 2").unwrap();
+    let redis = good.store.redis.unwrap();
+    assert_eq!(redis.address.unwrap().to_string(), "[::1]:6379");
+    assert_eq!((redis.ledger.as_str(), redis.timeout.as_millis()), ("taskpass", 500));
+    for (lines, says) in [
+        ("", "exactly one place"),
+        ("address = \"a:1\"\ncluster = [\"b:1\"]", "exactly one place"),
+        ("cluster = []", "nobody to ask"),
+        ("sentinel = { service = \"s\", addresses = [] }", "nobody to ask"),
+        ("address = \"a:1\"\ndurability = \"durable\"", "how many replicas"),
+        ("address = \"a:1\"\ndurability = \"durable\"\nreplicas = 0", "how many replicas"),
+        ("address = \"a:1\"\nreplicas = 1", "waits for no replica"),
+        ("address = \"a:1\"\ntls = { ca = \"c\", key = \"k\" }", "without its key"),
+        ("address = \"redis://a:1\"", "no address"),
+        ("address = \"a\"", "no address"),
+        ("address = \"a:1\"\npassword = \"hunter2\"", "password"),
+    ] {
+        let problems = with(lines).unwrap_err();
+        let all: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+        assert!(all.contains(says), "{lines}: {all}");
+        assert!(!all.contains("hunter2"), "{all}");
+    }
 }
