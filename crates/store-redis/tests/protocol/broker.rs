@@ -90,6 +90,21 @@ impl Broker {
         if let Mode::Serving(session) = self.mode { Some(session) } else { None }
     }
 
+    /// Whether it knows of no history that it could serve.
+    pub(crate) fn lost(&self) -> bool {
+        self.mode == Mode::Lost
+    }
+
+    /// Whether a credential is on its way.
+    pub(crate) fn asked(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    /// Whether an end or a policy revision is on its way.
+    pub(crate) fn changes(&self) -> bool {
+        self.changing.is_some()
+    }
+
     /// The ends that it answered for from its journal alone.
     pub(crate) fn noted(&self) -> Tasks {
         self.noted

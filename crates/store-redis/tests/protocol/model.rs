@@ -1,13 +1,13 @@
 //! The protocol as stateright sees it: what may happen next, and what must always hold.
 
 use crate::{
-    broker::Change,
+    broker::{Broker, Change},
     design::{Budget, Design, Scenario},
     ledger::{CHILD, PARENT, Tasks},
     world::World,
 };
 use stateright::{Model, Property};
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// What must hold, after the invariants of the design.
 pub(crate) const ISSUE: &str = "I5: nothing is issued or renewed under an acknowledged end";
@@ -78,25 +78,25 @@ pub(crate) enum Step {
     Serve,
 }
 
-const STEPS: [Step; 17] = [
-    Step::Issue,
-    Step::Renew,
-    Step::Intend,
-    Step::IntentDurable,
-    Step::Look,
-    Step::LookDurable,
-    Step::GiveUp,
-    Step::End(CHILD),
-    Step::End(PARENT),
-    Step::SetPolicy,
-    Step::CommitChange,
-    Step::ChangeDurable,
-    Step::NoteEnd,
-    Step::Crash,
-    Step::Notice,
-    Step::Replay,
-    Step::Serve,
-];
+/// What a broker could do next.
+fn steps(broker: &Broker, left: &Budget, servers: Range<usize>) -> impl Iterator<Item = Step> {
+    use Step::{ChangeDurable, CommitChange, Crash, End, GiveUp, Intend, IntentDurable, Issue, Look};
+    use Step::{LookDurable, NoteEnd, Notice, Renew, Replay, Serve, SetPolicy};
+    let ask: &[Step] = match broker.asked() {
+        true => &[Intend, IntentDurable, Look, LookDurable, GiveUp],
+        false if left.issues + left.renewals > 0 => &[Issue, Renew],
+        false => &[],
+    };
+    let change: &[Step] = match broker.changes() {
+        true => &[CommitChange, ChangeDurable, NoteEnd],
+        false if left.ends + left.policies > 0 => &[End(CHILD), End(PARENT), SetPolicy],
+        false => &[],
+    };
+    let recovery: &[Step] = if broker.session().is_some() { &[Notice] } else { &[Notice, Replay, Serve] };
+    let crash: &[Step] = if left.crashes > 0 { &[Crash] } else { &[] };
+    let begin = servers.map(Step::Begin).filter(|_| broker.lost());
+    [ask, change, recovery, crash].into_iter().flatten().copied().chain(begin)
+}
 
 impl Protocol {
     fn broker_step(&self, world: &mut World, at: usize, step: Step) -> Option<()> {
@@ -133,21 +133,21 @@ impl Model for Protocol {
 
     /// All that could be; what cannot is sorted out by `next_state`.
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        for at in 0..world.brokers.len() {
-            actions.extend(STEPS.map(|step| Action::Broker(at, step)));
-            actions.extend(world.servers.indices().map(|to| Action::Broker(at, Step::Begin(to))));
+        for (at, broker) in world.brokers.iter().enumerate() {
+            let servers = world.servers.indices();
+            actions.extend(steps(broker, &world.left, servers).map(|step| Action::Broker(at, step)));
         }
         for at in world.servers.indices() {
-            actions.extend([
-                Action::Replicate(at),
-                Action::Attach(at),
-                Action::FailOver { to: at, cut_off: false },
-            ]);
-            if self.scenario.partition {
-                actions.push(Action::FailOver { to: at, cut_off: true });
+            actions.extend([Action::Replicate(at), Action::Attach(at)]);
+            if world.left.failovers > 0 {
+                let ways = if self.scenario.partition { &[false, true][..] } else { &[false] };
+                actions.extend(ways.iter().map(|cut_off| Action::FailOver { to: at, cut_off: *cut_off }));
             }
         }
-        actions.extend([Action::Wipe, Action::BackUp, Action::Restore]);
+        actions.extend((world.left.wipes > 0).then_some(Action::Wipe));
+        if world.left.restores > 0 {
+            actions.extend([Action::BackUp, Action::Restore]);
+        }
     }
 
     fn next_state(&self, before: &World, action: Action) -> Option<World> {
