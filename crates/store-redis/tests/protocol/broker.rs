@@ -35,6 +35,12 @@ enum Stage {
     Intended(Lease, u8),
     /// Replicas have the intent.
     Durable(Lease),
+    /// The last look was a read, which nobody has confirmed yet.
+    Read {
+        lease: Lease,
+        late: bool,
+        old: bool,
+    },
     /// The last look was committed; whether an end or a newer policy had been acknowledged by then.
     Looked {
         lease: Lease,
@@ -214,10 +220,27 @@ impl World {
         if design.look == Look::Read {
             return self.release(at, lease, late, old);
         }
+        if design.look == Look::ReadAndProve {
+            self.brokers[at].ask = Some(Ask { stage: Stage::Read { lease, late, old }, ..ask });
+            return Some(());
+        }
         let seq = self.servers.commit(to, |_| ());
         if design.release == Wait::Not {
             return self.release(at, lease, late, old);
         }
+        self.brokers[at].ask = Some(Ask { stage: Stage::Looked { lease, seq, late, old }, ..ask });
+        Some(())
+    }
+
+    /// Commits something, whatever it is, at the primary that was read.
+    pub(crate) fn prove(&mut self, design: &Design, at: usize) -> Option<()> {
+        let ask = self.brokers[at].ask?;
+        let Stage::Read { lease, late, old } = ask.stage else { return None };
+        let to = self.servers.route(ask.session, design.bound)?;
+        if design.fence && self.servers.get(to).ledger.generation != ask.session.generation {
+            return self.fenced(at, ask.session);
+        }
+        let seq = self.servers.commit(to, |_| ());
         self.brokers[at].ask = Some(Ask { stage: Stage::Looked { lease, seq, late, old }, ..ask });
         Some(())
     }

@@ -24,6 +24,8 @@ pub(crate) enum Look {
     Read,
     /// A commit: a primary that was replaced cannot confirm it.
     Commit,
+    /// A read, and then any commit of this broker: one serves all that were read before it.
+    ReadAndProve,
 }
 
 /// Whose journals are in the ledger before a broker serves a new generation.

@@ -36,3 +36,12 @@ fn durable_may_forget_in_a_wipe_or_a_restore() {
     let limits = &[FORGET, ISSUE, RELEASE];
     Case { name: "durable, restore", design: Design::DURABLE, scenario }.gives_up(limits, 10_000);
 }
+
+/// A commit that is sent again on another connection is harmless by itself where all is waited for, as long as nobody
+/// sets the ledger back (see `refuted`); but the history that it arrives in may lack what this broker noted.
+#[test]
+fn durable_may_miss_its_own_note_when_it_connects_again_unseen() {
+    let design = Design { bound: false, ..Design::DURABLE };
+    let scenario = Scenario::new(1, Budget { failovers: 1, ..Budget::END }).partitioned();
+    Case { name: "durable, connects again", design, scenario }.gives_up(&[FORGET], 200_000);
+}

@@ -81,6 +81,16 @@ fn durable_may_wait_once() {
     Case { name: "durable, one wait", design, scenario }.holds(40_000);
 }
 
+/// The last look may be a read, if a commit that is sent after it is confirmed before the credential goes out.
+#[test]
+fn durable_may_prove_many_looks_with_one_commit() {
+    let design = Design { look: design::Look::ReadAndProve, ..Design::DURABLE };
+    let scenario = Scenario::new(1, Budget { failovers: 1, ..Budget::END }).partitioned();
+    Case { name: "durable, proved read, partition", design, scenario }.holds(200_000);
+    let scenario = Scenario::new(1, Budget { failovers: 1, ..Budget::RETRIES });
+    Case { name: "durable, proved read, retries", design, scenario }.holds(40_000);
+}
+
 /// No replica helps against a wipe or a restore: the journals of the whole fleet have to be in the ledger first.
 #[test]
 fn guarded_survives_a_wipe() {

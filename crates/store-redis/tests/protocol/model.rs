@@ -64,6 +64,7 @@ pub(crate) enum Step {
     Intend,
     IntentDurable,
     Look,
+    Prove,
     LookDurable,
     GiveUp,
     End(Tasks),
@@ -81,9 +82,9 @@ pub(crate) enum Step {
 /// What a broker could do next.
 fn steps(broker: &Broker, left: &Budget, servers: Range<usize>) -> impl Iterator<Item = Step> {
     use Step::{ChangeDurable, CommitChange, Crash, End, GiveUp, Intend, IntentDurable, Issue, Look};
-    use Step::{LookDurable, NoteEnd, Notice, Renew, Replay, Serve, SetPolicy};
+    use Step::{LookDurable, NoteEnd, Notice, Prove, Renew, Replay, Serve, SetPolicy};
     let ask: &[Step] = match broker.asked() {
-        true => &[Intend, IntentDurable, Look, LookDurable, GiveUp],
+        true => &[Intend, IntentDurable, Look, Prove, LookDurable, GiveUp],
         false if left.issues + left.renewals > 0 => &[Issue, Renew],
         false => &[],
     };
@@ -107,6 +108,7 @@ impl Protocol {
             Step::Intend => world.intend(design, at),
             Step::IntentDurable => world.intent_durable(design, at),
             Step::Look => world.look(design, at),
+            Step::Prove => world.prove(design, at),
             Step::LookDurable => world.look_durable(design, at),
             Step::GiveUp => world.give_up(at),
             Step::End(tasks) => world.change(design, at, Change::End(tasks)),
