@@ -9,6 +9,7 @@
 //! - after a failed write the file is opened anew until the disk is well again, without a restart.
 
 mod backend;
+pub mod check;
 mod error;
 #[cfg(test)]
 mod faults;

@@ -1,10 +1,11 @@
 //! The backend: hands transitions to the writer, and fetches what is looked at.
 
 use crate::{
+    check::{self, Report},
     draft::{Fetched, Looking},
     error::{outcome_unknown, unavailable},
     fetch::fetch,
-    layout::Layout,
+    layout::{Layout, is_name},
     ledger::Ledger,
     news::{self, Heard},
     settings::Settings,
@@ -44,6 +45,9 @@ pub enum OpenError {
     /// The ledger's name.
     #[error("`{0}` is no name of a ledger")]
     Name(String),
+    /// It does not keep what `durable` promises.
+    #[error("the ledger is not `durable`, as it is configured to be: {}", lines(.0))]
+    NotDurable(Report),
     /// The server.
     #[error("the ledger cannot be reached: {0}")]
     Unreachable(String),
@@ -55,6 +59,9 @@ impl OpenError {
         match self {
             Self::Journal { .. } => "check who else has it open, and that the broker may write there",
             Self::Name(_) => "use 1 to 64 letters, digits, `-` and `_`",
+            Self::NotDurable(_) => {
+                "repair it, or promise less with durability = \"standard\"; taskpass store check"
+            }
             Self::Unreachable(_) => "see what is wrong with it: taskpass store check",
         }
     }
@@ -67,10 +74,13 @@ impl RedisBackend {
     /// # Errors
     /// [`OpenError`] when it is not reached, or not ours to serve.
     pub async fn open(settings: Settings, limits: Limits, journal: Option<&Path>) -> Result<Self, OpenError> {
-        let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if settings.ledger.is_empty() || settings.ledger.len() > 64 || !settings.ledger.bytes().all(named) {
+        if !is_name(&settings.ledger) {
             return Err(OpenError::Name(settings.ledger));
         }
+        check::durable(&settings).await?;
+        // Ends of one ledger say nothing about another.
+        let journal = journal.map(|dir| dir.join(&settings.ledger));
+        let journal = journal.as_deref();
         let ledger = Ledger::open(journal).map_err(|error| OpenError::Journal {
             path: journal.unwrap_or(Path::new("")).display().to_string(),
             error,

@@ -43,6 +43,16 @@ impl Layout {
         [&self.tag[..], b"control"].concat()
     }
 
+    /// Where a check writes, and nobody else.
+    pub(crate) fn probe(&self) -> Vec<u8> {
+        [&self.tag[..], b"probe"].concat()
+    }
+
+    /// A key that a well-guarded user may not read.
+    pub(crate) fn elsewhere(&self) -> Vec<u8> {
+        [b"not-", &self.tag[..], b"probe"].concat()
+    }
+
     /// Where brokers tell each other that something is new.
     pub(crate) fn channel(&self) -> Vec<u8> {
         [&self.tag[..], b"news"].concat()
@@ -55,6 +65,12 @@ impl Layout {
     pub(crate) fn directory(&self, table: Table) -> Vec<u8> {
         [&self.tag[..], table.name().as_bytes()].concat()
     }
+}
+
+/// Whether a ledger may be called so.
+pub(crate) fn is_name(ledger: &str) -> bool {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !ledger.is_empty() && ledger.len() <= 64 && ledger.bytes().all(named)
 }
 
 /// Whether its entries are nothing but keys.

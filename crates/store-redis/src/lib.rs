@@ -12,6 +12,7 @@
 
 mod backend;
 mod batch;
+pub mod check;
 mod draft;
 mod error;
 mod fetch;

@@ -1,13 +1,14 @@
 //! Our scripts, and the only two ways to call them. Their text is constant; all that varies is in keys and arguments.
 
-use crate::error::Trouble;
+use crate::{error::Trouble, settings::Settings};
 use redis::{Value, aio::MultiplexedConnection, cmd, pipe};
 use std::sync::Arc;
 
 /// The scripts' texts, by name and version.
-pub(crate) const SCRIPTS: [(&str, &str); 3] = [
+pub(crate) const SCRIPTS: [(&str, &str); 4] = [
     ("adopt", include_str!("scripts/adopt.lua")),
     ("commit", include_str!("scripts/commit.lua")),
+    ("probe", include_str!("scripts/probe.lua")),
     ("read", include_str!("scripts/read.lua")),
 ];
 
@@ -16,6 +17,7 @@ pub(crate) const SCRIPTS: [(&str, &str); 3] = [
 struct Hashes {
     adopt: String,
     commit: String,
+    probe: String,
     read: String,
 }
 
@@ -33,6 +35,16 @@ pub(crate) struct Confirmation {
     pub(crate) patience_millis: u64,
 }
 
+impl Confirmation {
+    /// As an acknowledgement needs it: within half the time that an answer may take.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            replicas: settings.durability.replicas(),
+            patience_millis: u64::try_from(settings.patience.as_millis() / 2).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 impl Caller {
     /// Makes the scripts known to the server.
     pub(crate) async fn prepare(mut connection: MultiplexedConnection) -> Result<Self, Trouble> {
@@ -41,14 +53,19 @@ impl Caller {
             let hash: String = cmd("SCRIPT").arg("LOAD").arg(text).query_async(&mut connection).await?;
             hashes.push(hash);
         }
-        let [adopt, commit, read] =
-            <[String; 3]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
-        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, read }) })
+        let [adopt, commit, probe, read] =
+            <[String; 4]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
+        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, probe, read }) })
     }
 
     /// The same scripts on another connection to the same server.
     pub(crate) fn on(&self, connection: MultiplexedConnection) -> Self {
         Self { connection, hashes: self.hashes.clone() }
+    }
+
+    /// For what no script is needed.
+    pub(crate) fn connection(&mut self) -> &mut MultiplexedConnection {
+        &mut self.connection
     }
 
     pub(crate) async fn read(
@@ -78,6 +95,7 @@ impl Caller {
         let hash = match script {
             Script::Adopt => &self.hashes.adopt,
             Script::Commit => &self.hashes.commit,
+            Script::Probe => &self.hashes.probe,
         };
         let mut pipeline = pipe();
         pipeline.add_command(call(hash, keys, arguments)).ignore_errors();
@@ -97,7 +115,7 @@ impl Caller {
             Some(Value::Int(replicas)) => u32::try_from(replicas).unwrap_or(0),
             Some(_) => 0,
         };
-        Ok(Written { answer, confirmed: confirmed >= confirmation.replicas })
+        Ok(Written { answer, replicas: confirmed, confirmed: confirmed >= confirmation.replicas })
     }
 }
 
@@ -106,12 +124,15 @@ impl Caller {
 pub(crate) enum Script {
     Adopt,
     Commit,
+    Probe,
 }
 
 /// What a write answered.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) answer: Vec<Vec<u8>>,
+    /// How many replicas have it, as far as they were waited for.
+    pub(crate) replicas: u32,
     /// Whether enough replicas have it.
     pub(crate) confirmed: bool,
 }

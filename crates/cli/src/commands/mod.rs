@@ -5,12 +5,14 @@ mod approval;
 mod audit;
 mod demo;
 mod dev;
+mod doctor;
 mod exec;
 mod help;
 mod lease;
 mod policy;
 mod review;
 mod serve;
+mod store;
 mod task;
 mod token;
 mod tool;
@@ -79,6 +81,7 @@ pub(crate) enum Command {
     DemoAgent(demo::DemoAgent),
     Deny(approval::Deny),
     Dev(dev::DevCommand),
+    Doctor(doctor::Doctor),
     Exec(exec::Exec),
     #[command(hide = true)]
     ExecChild(exec::ExecChild),
@@ -89,6 +92,8 @@ pub(crate) enum Command {
     Policy(policy::Command),
     Review(review::Review),
     Serve(serve::Serve),
+    #[command(subcommand)]
+    Store(store::Command),
     #[command(subcommand)]
     Task(task::Command),
     #[command(subcommand)]
@@ -118,6 +123,7 @@ impl Command {
             Self::DemoAgent(command) => wait_for(command.run()),
             Self::Deny(command) => wait_for(command.run(session)),
             Self::Dev(command) => command.run(),
+            Self::Doctor(command) => wait_for(command.run(session)),
             Self::Exec(command) => wait_for(command.run(session)),
             Self::ExecChild(command) => command.run(),
             Self::Help(command) => command.run(session),
@@ -125,6 +131,7 @@ impl Command {
             Self::Policy(command) => command.run(session),
             Self::Review(command) => wait_for(command.run(session)),
             Self::Serve(command) => command.run(session),
+            Self::Store(command) => wait_for(command.run(session)),
             Self::Task(command) => wait_for(command.run(session)),
             Self::Token(command) => command.run(session),
             Self::Tool(command) => wait_for(command.run(session)),

@@ -41,7 +41,7 @@ impl Serve {
     }
 }
 
-fn failure(exit: Exit, error: &ConfigError) -> Failure {
+pub(super) fn failure(exit: Exit, error: &ConfigError) -> Failure {
     let what = format!("`{}` is no valid configuration", error.path().display());
     let failure = error.problems().iter().fold(Failure::new(exit, what), |failure, problem| {
         let place = problem.position.map_or_else(String::new, |position| format!("{position}: "));

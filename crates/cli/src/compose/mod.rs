@@ -8,7 +8,7 @@ mod parts;
 mod reload;
 
 pub use ledger::{PasswordError, settings};
-pub use parts::StartError;
+pub use parts::{StartError, seal};
 
 use crate::config::Config;
 use parts::Adapters;

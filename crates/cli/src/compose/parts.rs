@@ -182,7 +182,11 @@ fn private_directory(path: &PathBuf) -> Result<(), StartError> {
     made.map_err(|error| StartError::Directory { path: path.clone(), error })
 }
 
-fn seal(seal: &Seal) -> Result<SealKey, StartError> {
+/// The key that seals the others, from where the configuration says it is.
+///
+/// # Errors
+/// It is not there, or is none.
+pub fn seal(seal: &Seal) -> Result<SealKey, StartError> {
     let variable = |name: &str| {
         std::env::var(name)
             .map_err(|error| StartError::NoSeal(format!("environment variable `{name}`: {error}")))

@@ -8,6 +8,7 @@ mod decision;
 mod end;
 mod lease;
 mod policy;
+mod report;
 mod task;
 mod time;
 mod whoami;
@@ -18,6 +19,7 @@ pub(crate) use decision::{CallView, DecisionView, ExplainedView, ReplayChangeVie
 pub(crate) use end::End;
 pub(crate) use lease::LeaseView;
 pub(crate) use policy::{PlanItemView, PlanView, PolicySetView};
+pub(crate) use report::show as show_report;
 pub(crate) use task::TaskView;
 pub(crate) use time::{rfc3339, timestamp, ttl_seconds};
 pub(crate) use whoami::WhoAmIView;
