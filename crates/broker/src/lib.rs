@@ -15,6 +15,7 @@ mod decide;
 mod drift;
 mod explain;
 mod feed;
+mod fleet;
 mod leases;
 mod plans;
 mod policy;
@@ -87,6 +88,10 @@ pub struct Settings {
     pub x509_ttl: Ttl,
     /// How long a task runs when nobody says.
     pub task_ttl: Ttl,
+    /// Whether other brokers may be on the same store.
+    pub fleet: bool,
+    /// This broker's name among them.
+    pub broker: String,
 }
 
 /// The broker. Cheap to clone.
@@ -101,6 +106,8 @@ struct Inner {
     plans: plans::Plans,
     /// The registry under which all that lives was last decided anew.
     swept: ArcSwap<Registry>,
+    /// What it knows of its fleet.
+    fleet: fleet::Fleet,
     /// Wakes the reconciler that looks at the policy files.
     reload: tokio::sync::Notify,
 }
@@ -111,7 +118,8 @@ impl Broker {
         let changing = tokio::sync::Mutex::new(());
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
         let swept = ArcSwap::new(parts.registry.current());
-        Self(Arc::new(Inner { parts, work, changing, plans, swept, reload: tokio::sync::Notify::new() }))
+        let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
+        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, reload }))
     }
 
     fn parts(&self) -> &Parts {

@@ -90,28 +90,45 @@ impl Broker {
         self.parts().policies.current()
     }
 
+    /// The revision of the policies in force here.
+    pub fn policy_revision(&self) -> PolicyRevision {
+        self.policies().revision().clone()
+    }
+
     /// Makes the store fence by the policies that this broker begins with. Nothing is issued before.
     ///
-    /// What was put in force last counts: the files, unless a set was applied since they were last taken up and they have
-    /// not changed.
+    /// What was put in force last counts: the files if they have changed since this broker took up those of revision
+    /// `seen`, else what is in the store. Who joins a fleet, and has seen nothing yet, changes nothing.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn begin(&self) -> Result<(), Refusal> {
+    pub async fn begin(&self, seen: Option<&PolicyRevision>) -> Result<(), Refusal> {
+        if self.parts().settings.fleet {
+            if *self.parts().store.mending().borrow() {
+                self.make_whole("the store has lost what it had acknowledged").await?;
+            }
+            self.agree_on_keys().await?;
+        }
         let files = self.policies();
         let store = &self.parts().store;
         let stored = store.policy_set(None).await?;
-        if let Some(stored) = stored.filter(|stored| stored.info.origin != PolicyOrigin::Files)
-            && self.newest_of_files().await?.as_ref() == Some(files.revision())
+        let fleet = self.parts().settings.fleet;
+        let unchanged = match seen {
+            Some(seen) => seen == files.revision(),
+            None => fleet || self.newest_of_files().await?.as_ref() == Some(files.revision()),
+        };
+        if let Some(stored) = stored.filter(|stored| fleet || stored.info.origin != PolicyOrigin::Files)
+            && unchanged
+            && stored.info.revision != *files.revision()
         {
             match Policies::from_sources(stored.sources) {
-                Ok(applied) => {
-                    tracing::info!(revision = %applied.revision(), "the policies that were applied stay in force");
-                    self.parts().policies.swap(applied, self.now());
+                Ok(in_force) => {
+                    tracing::info!(revision = %in_force.revision(), "the policies in the store stay in force; the files are older");
+                    self.parts().policies.swap(in_force, self.now());
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the policies that were applied are not valid any more; the files count");
+                    tracing::warn!(%error, "the policies in the store are not valid any more; the files count");
                 }
             }
         }

@@ -145,7 +145,7 @@ async fn everything(world: &World) {
     // The keys' whole life, and what is forgotten meanwhile.
     while world.keys.list()[0].generation == KeyGeneration(1) {
         forward(24 * 3600).await;
-        broker.move_keys_on();
+        broker.move_keys_on().await;
     }
 }
 

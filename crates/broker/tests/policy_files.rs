@@ -49,7 +49,7 @@ async fn an_invalid_set_is_kept_out_and_a_valid_one_reaches_live_leases() {
     let world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), POLICY);
-    let files = PolicyFiles::new(dir.path().to_owned(), POLL);
+    let files = PolicyFiles::new(dir.path().to_owned(), POLL, dir.path().join("seen"));
     let reconcilers = Reconcilers::start(&world.broker, Some(files));
     let task = world.task("ci/bot").await;
     let lease = world.issue("ci/bot", task.id).await.unwrap().lease.id;
@@ -97,7 +97,7 @@ async fn a_valid_edit_waits_for_the_store_and_is_not_lost() {
     .await;
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), POLICY);
-    let files = PolicyFiles::new(dir.path().to_owned(), POLL);
+    let files = PolicyFiles::new(dir.path().to_owned(), POLL, dir.path().join("seen"));
     let before = world.broker.policy_status(&world.caller("operator")).unwrap();
     // Edited before anyone looks, as between the load at the start and the first round.
     write(dir.path(), "forbid (principal, action, resource);");

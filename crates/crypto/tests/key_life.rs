@@ -353,3 +353,35 @@ fn an_eddsa_ring_publishes_an_okp_key() {
     assert_eq!(key["kid"], keys.ring.signer().kid());
     assert!(key.get("y").is_none());
 }
+
+#[test]
+fn a_fleet_signs_with_the_same_keys_and_no_stranger_brings_others() {
+    let (ours, theirs) = (keys(), keys());
+    assert_ne!(ours.ring.signer().kid(), theirs.ring.signer().kid());
+    ours.ring.rotate(ours.clock.now()).unwrap();
+    let sealed = ours.ring.to_sealed().unwrap();
+    theirs.ring.take_up_sealed(&sealed).unwrap();
+    assert_eq!(theirs.ring.list(), ours.ring.list());
+    assert_eq!(theirs.ring.jwks_json(), ours.ring.jwks_json());
+    let theirs = reopen(theirs);
+    assert_eq!(theirs.ring.list(), ours.ring.list(), "it is on their disk, too");
+
+    // What has one generation less takes that one away.
+    let alone = keys();
+    let one = alone.ring.to_sealed().unwrap();
+    theirs.ring.take_up_sealed(&one).unwrap();
+    assert_eq!(theirs.ring.list(), alone.ring.list());
+
+    let before = theirs.ring.list();
+    let stranger = {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = KeyRing::open(&dir.path().join("keys"), &seal_key(2), &ours.clock, policy()).unwrap();
+        ring.to_sealed().unwrap()
+    };
+    let foreign = KeyPolicy::new(TrustDomain::new("foreign.test").unwrap());
+    let foreign = keys_with(foreign).ring.to_sealed().unwrap();
+    for wrong in [stranger, foreign, Vec::new(), vec![0], one[..one.len() - 1].to_vec(), vec![0xff; 70_000]] {
+        assert!(theirs.ring.take_up_sealed(&wrong).is_err());
+        assert_eq!(theirs.ring.list(), before);
+    }
+}

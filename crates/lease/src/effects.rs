@@ -1,6 +1,9 @@
 //! What a store saves after a step.
 
-use crate::{Approval, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey, RequestRecord, Task};
+use crate::{
+    Approval, Duty, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey, RequestRecord,
+    SharedKeys, Task, Turn,
+};
 use taskpass_types::{ApprovalId, DenyRecord, Epoch, LeaseId, TaskId, TenantId};
 
 /// The writes of one step, all or none of them; and what to tell the caller.
@@ -20,6 +23,10 @@ pub struct Effects {
     pub request: Option<(RequestKey, RequestRecord)>,
     /// The policies that are in force from now on.
     pub policies: Option<Box<PolicySet>>,
+    /// The signing keys of the fleet from now on.
+    pub keys: Option<SharedKeys>,
+    /// Whose turn a duty is from now on.
+    pub turn: Option<(Duty, Turn)>,
     /// An approval to forget, with its request.
     pub forget_approval: Option<(TenantId, ApprovalId)>,
     /// A task to forget, with its request.
@@ -57,10 +64,14 @@ pub enum Outcome {
         /// The approval that it used up.
         approval: Option<ApprovalId>,
     },
+    /// A deny record of its own was written.
+    Denied(Box<DenyRecord>),
     /// A record was past its time and is forgotten.
     Forgotten,
     /// An agent, task and resource is held; if it was before, this is the earlier hold.
     Held(Box<Hold>),
+    /// The signing keys are shared; the number of the set.
+    KeysShared(u64),
     /// A lease ends at a given time at the latest.
     LeaseCut(Box<Lease>),
     /// A lease ended.
@@ -88,6 +99,8 @@ pub enum Outcome {
     Running(Box<Task>),
     /// A task ended.
     TaskEnded(Box<Ended<Task>>),
+    /// Whose turn the duty is now.
+    Turn(Turn),
 }
 
 /// Something ended in this step.

@@ -1,6 +1,9 @@
 //! What can happen to a task or a lease.
 
-use crate::{ApprovalUse, CallTool, CastVote, CutLease, HoldKey, HoldTask, RequestApproval, SetPolicies};
+use crate::{
+    ApprovalUse, CallTool, CastVote, CutLease, DenyKeys, HoldKey, HoldTask, RequestApproval, SetPolicies,
+    ShareKeys, TakeTurn,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
@@ -16,6 +19,8 @@ pub enum Event {
     CallTool(Box<CallTool>),
     /// End a lease at a given time at the latest.
     CutLease(CutLease),
+    /// Refuse whatever keys up to a generation signed.
+    DenyKeys(DenyKeys),
     /// Forget a deny record whose credentials have all expired by themselves.
     ForgetDeny(TenantId, Epoch),
     /// End one lease.
@@ -38,8 +43,12 @@ pub enum Event {
     SetPolicies(Box<SetPolicies>),
     /// Mark up to `slice` leases and child tasks of an ended task as ended.
     SettleTask(TenantId, TaskId, u32),
+    /// Share the signing keys with the fleet.
+    ShareKeys(Box<ShareKeys>),
     /// Start or delegate a task.
     StartTask(Box<StartTask>),
+    /// Take a turn at a duty of the fleet.
+    TakeTurn(TakeTurn),
     /// Time has passed for an approval: expire it, or forget it after its retention.
     TickApproval(TenantId, ApprovalId),
     /// Time has passed for a lease: expire or cut it, say that its recheck is due, or forget it after its retention.

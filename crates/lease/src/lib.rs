@@ -19,6 +19,7 @@ mod consent;
 mod cut;
 mod effects;
 mod event;
+mod fleet;
 mod lease;
 mod limits;
 mod obligations;
@@ -39,6 +40,7 @@ pub use effects::{Effects, Ended, HoldChange, Outcome, Settled};
 pub use event::{
     EndLease, EndTask, Event, Fence, Heartbeat, PlanLease, ReleaseHold, RenewLease, Request, StartTask,
 };
+pub use fleet::{DenyKeys, Duty, ShareKeys, SharedKeys, TakeTurn, Turn};
 pub use lease::{Lease, LeaseState};
 pub use limits::Limits;
 pub use policies::{PolicyOrigin, PolicySet, PolicySetInfo, SetPolicies};

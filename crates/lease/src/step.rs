@@ -2,13 +2,14 @@
 
 use crate::{
     Effects, End, EndLease, EndTask, Ended, Event, Heartbeat, Hold, HoldChange, HoldKey, Lease, LeaseState,
-    Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, plan, policies, settle, start,
+    Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, fleet, plan, policies, settle,
+    start,
 };
 use std::time::Duration;
 use taskpass_types::{DenyRecord, DenySubject, EndReason, Reason, Refusal, Timestamp};
 
 /// Verifiers accept a credential for up to this long after its expiry; a deny record outlives it.
-const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
+pub(crate) const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
 
 /// What `event` does at `now`. An error means that nothing was, or may be, written.
 ///
@@ -18,6 +19,7 @@ pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Resul
     match event {
         Event::CallTool(call) => calls::call_tool(view, call, now),
         Event::CutLease(cut) => cut::cut_lease(view, cut, now),
+        Event::DenyKeys(deny) => Ok(fleet::deny_keys(&view, deny, limits, now)),
         Event::ForgetDeny(..) => Ok(forget_deny(view, now)),
         Event::EndLease(end) => end_lease(view, end, now),
         Event::EndTask(end) => end_task(view, end, now),
@@ -29,7 +31,9 @@ pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Resul
         Event::RequestApproval(request) => ask::request_approval(view, request, limits, now),
         Event::SetPolicies(set) => policies::set_policies(view, set, now),
         Event::SettleTask(..) => Ok(settle::settle_task(view)),
+        Event::ShareKeys(share) => fleet::share_keys(&view, share),
         Event::StartTask(start) => start::start_task(view, start, limits, now),
+        Event::TakeTurn(take) => Ok(fleet::take_turn(&view, take, now)),
         Event::TickApproval(..) => Ok(ask::tick_approval(view, limits, now)),
         Event::TickLease(..) => tick_lease(view, limits, now),
         Event::TickTask(..) => tick_task(view, limits, now),

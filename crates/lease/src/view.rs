@@ -1,6 +1,6 @@
 //! What a store loads for a step.
 
-use crate::{Approval, Lease, Task};
+use crate::{Approval, Lease, SharedKeys, Task, Turn};
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
@@ -33,6 +33,10 @@ pub struct View {
     pub hold: Option<Hold>,
     /// The deny record that the event names.
     pub deny: Option<DenyRecord>,
+    /// The signing keys of the fleet.
+    pub keys: Option<SharedKeys>,
+    /// Whose turn the duty is.
+    pub turn: Option<Turn>,
     /// Running tasks of the agent.
     pub running_tasks: u32,
     /// Approvals of the agent that wait for people.

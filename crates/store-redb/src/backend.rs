@@ -110,6 +110,10 @@ impl Backend for RedbBackend {
         self.history
     }
 
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.shared.signals.mending()
+    }
+
     fn denied(&self) -> watch::Receiver<u64> {
         self.shared.signals.denied()
     }

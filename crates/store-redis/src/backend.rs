@@ -9,10 +9,14 @@ use crate::{
     ledger::Ledger,
     news::{self, Heard},
     settings::Settings,
-    writer::{LANE, Shared, Writer},
+    writer::{LANE, Proofs, Shared, Writer},
 };
 use parking_lot::RwLock;
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
 use taskpass_lease::{Event, Limits};
 use taskpass_store::{Backend, Committed, Due, Job, Signals, Work, tables::Read};
 use taskpass_types::{HistoryId, Reason, Refusal, Timestamp};
@@ -51,6 +55,11 @@ pub enum OpenError {
     /// The server.
     #[error("the ledger cannot be reached: {0}")]
     Unreachable(String),
+}
+
+fn lines(report: &Report) -> String {
+    let lines = report.lines.iter().map(|line| format!("{}: {} (fix: {})", line.what, line.seen, line.fix));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 impl OpenError {
@@ -93,6 +102,9 @@ impl RedisBackend {
             serving: RwLock::new(None),
             history: RwLock::new(HistoryId([0; 16])),
             news: Heard::default(),
+            looks: AtomicU64::new(0),
+            proofs: watch::Sender::new(Proofs::default()),
+            asked: Notify::new(),
             broken: Notify::new(),
             closing: CancellationToken::new(),
         });
@@ -147,6 +159,17 @@ impl Backend for RedisBackend {
         Err(unavailable(&"a look did not come to an end"))
     }
 
+    async fn look_now<T: Send>(
+        &self,
+        at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
+    ) -> Result<T, Refusal> {
+        let found = self.look(at).await?;
+        if self.shared.settings.durability.proves_looks() {
+            self.shared.proved().await?;
+        }
+        Ok(found)
+    }
+
     async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
         self.submit(Work::Apply(event), now).await
     }
@@ -157,6 +180,10 @@ impl Backend for RedisBackend {
 
     fn history(&self) -> HistoryId {
         *self.shared.history.read()
+    }
+
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.shared.signals.mending()
     }
 
     fn denied(&self) -> watch::Receiver<u64> {

@@ -103,8 +103,13 @@ impl Commit {
         commit
     }
 
+    /// Its id, once it has a head.
+    pub(crate) fn operation(&self) -> Option<&[u8]> {
+        self.arguments.get(2).map(Vec::as_slice)
+    }
+
     /// With what it begins with.
-    pub(crate) fn headed(mut self, head: [Vec<u8>; 5]) -> Self {
+    pub(crate) fn headed(mut self, head: [Vec<u8>; 6]) -> Self {
         let counts = [self.checks, self.changes].map(|count| count.to_string().into_bytes());
         self.arguments.splice(0..0, head.into_iter().chain(counts));
         self

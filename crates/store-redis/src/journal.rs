@@ -4,6 +4,7 @@
 //! every end is durable here before it is sent there, and is written into the ledger again when that has another past.
 //! The files are segments of one size; a segment goes when the last of its ends no longer matters.
 
+use crate::ledger::Known;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
@@ -23,7 +24,7 @@ const SEGMENTS: usize = 64;
 /// One end, and the past of the ledger that it was written into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
-    past: String,
+    past: Known,
     deny: DenyRecord,
 }
 
@@ -81,15 +82,15 @@ impl Journal {
     }
 
     /// The past that the newest end was written into.
-    pub(crate) fn past(&self) -> Option<&str> {
-        self.segments.iter().rev().find_map(|segment| segment.kept.last()).map(|kept| kept.past.as_str())
+    pub(crate) fn past(&self) -> Option<&Known> {
+        self.segments.iter().rev().find_map(|segment| segment.kept.last()).map(|kept| &kept.past)
     }
 
     /// Keeps these ends; durable when it returns.
-    pub(crate) fn keep(&mut self, past: &str, denies: Vec<DenyRecord>, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, past: &Known, denies: Vec<DenyRecord>, now: Timestamp) -> io::Result<()> {
         self.forget(now);
         for deny in denies {
-            let kept = Kept { past: past.to_owned(), deny };
+            let kept = Kept { past: past.clone(), deny };
             let bytes = postcard::to_stdvec(&kept).map_err(io::Error::other)?;
             if self.append(&bytes).is_err() {
                 let next = self.segments.back().map_or(0, |newest| newest.number + 1);
@@ -149,6 +150,10 @@ mod tests {
     use super::*;
     use taskpass_types::{EndReason, Epoch, LeaseId, TaskId, TenantId};
 
+    fn past(home: &str) -> Known {
+        Known { generation: "1.x".to_owned(), home: home.to_owned(), sequence: 7 }
+    }
+
     fn deny(subject: DenySubject, until: u64) -> DenyRecord {
         DenyRecord {
             tenant: TenantId::default(),
@@ -168,15 +173,15 @@ mod tests {
         let mut journal = Journal::open(dir.path()).unwrap();
         assert!(journal.is_empty());
         let (task, lease) = (TaskId::new(), LeaseId::new());
-        journal.keep("a", vec![deny(DenySubject::Task(task), 100)], now).unwrap();
-        journal.keep("b", vec![deny(DenySubject::Lease(lease), 50)], now).unwrap();
+        journal.keep(&past("a"), vec![deny(DenySubject::Task(task), 100)], now).unwrap();
+        journal.keep(&past("b"), vec![deny(DenySubject::Lease(lease), 50)], now).unwrap();
         drop(journal);
         let mut journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(journal.past(), Some("b"));
+        assert_eq!(journal.past(), Some(&past("b")));
         let ends = journal.ends();
         assert!(matches!(&ends[0].0, Event::EndTask(end) if end.task == task));
         assert!(matches!(&ends[1].0, Event::EndLease(end) if end.lease == lease));
-        journal.keep("b", Vec::new(), Timestamp::from_secs(101)).unwrap();
+        journal.keep(&past("b"), Vec::new(), Timestamp::from_secs(101)).unwrap();
         assert!(journal.is_empty());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -185,16 +190,16 @@ mod tests {
     fn it_grows_by_segments_and_loses_the_old_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
-        let count = SEGMENT / 100;
-        for round in 0..3 {
+        let count = SEGMENT / 200;
+        for round in 0..6 {
             let denies = (0..count).map(|_| deny(DenySubject::Task(TaskId::new()), 100 + round)).collect();
-            journal.keep("a", denies, Timestamp::from_secs(10)).unwrap();
+            journal.keep(&past("a"), denies, Timestamp::from_secs(10)).unwrap();
         }
-        assert_eq!(journal.ends().len(), 3 * count);
+        assert_eq!(journal.ends().len(), 6 * count);
         let before = journal.segments.len();
-        assert!(before > 1);
-        journal.keep("a", Vec::new(), Timestamp::from_secs(101)).unwrap();
-        assert!(journal.segments.len() < before);
+        assert!(before > 1, "{before}");
+        journal.keep(&past("a"), Vec::new(), Timestamp::from_secs(104)).unwrap();
+        assert!(journal.segments.len() < before, "{before}");
         let left = journal.ends().len();
         drop(journal);
         assert_eq!(Journal::open(dir.path()).unwrap().ends().len(), left);

@@ -10,6 +10,7 @@ use crate::{
     scripts::Script,
     writer::Shared,
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fs, io, path::Path};
 use taskpass_store::{Job, Pending};
 use taskpass_types::{DenyRecord, LeaseId, Refusal};
@@ -27,18 +28,11 @@ pub(crate) struct Ledger {
 }
 
 /// The ledger as it was last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) generation: String,
     pub(crate) home: String,
     pub(crate) sequence: u64,
-}
-
-impl Known {
-    /// What the journal says of it.
-    pub(crate) fn past(&self) -> String {
-        format!("{} {}", self.home, self.generation)
-    }
 }
 
 /// What became of each transition of a batch.
@@ -58,6 +52,7 @@ pub(crate) enum Failed {
 pub(crate) enum Said {
     Done,
     Fenced,
+    Mending,
     Stale(Vec<usize>),
 }
 
@@ -73,6 +68,10 @@ impl Ledger {
         let journal = dir.map(Journal::open).transpose()?;
         let broker = dir.map_or_else(|| Ok(id.to_string()), |dir| named(&dir.join("broker"), &id))?;
         Ok(Self { broker, life, operations: 0, journal, known: None })
+    }
+
+    pub(crate) fn broker(&self) -> &str {
+        &self.broker
     }
 
     /// Runs `jobs` and writes what follows, all of it or nothing. Without jobs it only proves that it could.
@@ -91,12 +90,22 @@ impl Ledger {
             }
             let stamp = self.next_stamp();
             let commit = Commit::of(&shared.layout, &ran.drafted, &fetched, stamp);
-            let commit = commit.headed(self.head(shared, stamp, &ran.results));
+            let commit = commit.headed(self.head(shared, stamp, jobs, &ran.results));
             self.keep(&ran.results);
-            match self.send(shared, link, &commit).await {
-                Ok(Said::Done) => return Ok(ran.results),
+            let takes_away = jobs.is_empty() || jobs.iter().any(Job::takes_away);
+            match self.send(shared, link, &commit, takes_away).await {
+                Ok(Said::Done) => {
+                    if jobs.iter().any(Job::mends) {
+                        shared.signals.set_mending(false);
+                    }
+                    return Ok(ran.results);
+                }
                 Ok(Said::Stale(checks)) => forget(&mut fetched, &ran.drafted.checks, &checks),
                 Ok(Said::Fenced) => return Err(Failed::Not(fenced())),
+                Ok(Said::Mending) => {
+                    shared.signals.set_mending(true);
+                    return Err(Failed::Busy);
+                }
                 Err(trouble @ Trouble::Unknown(_)) => {
                     return Err(Failed::Maybe(trouble, Box::new(commit), ran.results));
                 }
@@ -112,8 +121,9 @@ impl Ledger {
         shared: &Shared,
         link: &mut Link,
         commit: &Commit,
+        takes_away: bool,
     ) -> Result<Said, Trouble> {
-        let confirmation = shared.confirmation();
+        let confirmation = shared.confirmation(takes_away);
         let written =
             link.writer.write(Script::Commit, &commit.keys, &commit.arguments, confirmation).await?;
         let mut parts = written.answer.into_iter();
@@ -121,11 +131,11 @@ impl Ledger {
             Some(b"done") => {
                 let mut number = || parts.next().and_then(|number| parse(&number)).unwrap_or_default();
                 let (sequence, news) = (number(), News { denied: number(), approvals: number() });
-                if let Some(known) = &mut self.known {
-                    known.sequence = known.sequence.max(sequence);
-                }
                 match written.confirmed {
                     true => {
+                        if let Some(known) = &mut self.known {
+                            known.sequence = known.sequence.max(sequence);
+                        }
                         shared.news.hear(news, &shared.signals);
                         Ok(Said::Done)
                     }
@@ -133,6 +143,7 @@ impl Ledger {
                 }
             }
             Some(b"fenced") => Ok(Said::Fenced),
+            Some(b"mending") => Ok(Said::Mending),
             Some(b"stale") => {
                 let numbers = parts.filter_map(|number| parse(&number));
                 Ok(Said::Stale(numbers.filter_map(|number| usize::try_from(number).ok()).collect()))
@@ -141,8 +152,9 @@ impl Ledger {
         }
     }
 
-    /// What a commit begins with: generation, broker, operation; and whether others are told.
-    fn head(&self, shared: &Shared, stamp: Stamp, results: &Results) -> [Vec<u8>; 5] {
+    /// What a commit begins with: generation, broker, operation; whether others are told; and whether it may be made in a
+    /// ledger that has lost something.
+    fn head(&self, shared: &Shared, stamp: Stamp, jobs: &[Job], results: &Results) -> [Vec<u8>; 6] {
         let generation = self.known.as_ref().map(|known| known.generation.clone()).unwrap_or_default();
         let news = |tells: fn(&Pending) -> bool| results.iter().flatten().any(tells);
         let told = match (news(|pending| pending.deny().is_some()), news(Pending::changes_approval)) {
@@ -151,12 +163,19 @@ impl Ledger {
             (false, true) => "approval",
             (true, true) => "both",
         };
+        let leave = match jobs {
+            _ if jobs.iter().any(Job::mends) => "mends",
+            [] => "ends",
+            _ if jobs.iter().all(Job::may_while_mending) => "ends",
+            _ => "any",
+        };
         [
             generation.into_bytes(),
             self.broker.clone().into_bytes(),
             stamp.to_vec(),
             shared.layout.channel(),
             told.as_bytes().to_vec(),
+            leave.as_bytes().to_vec(),
         ]
     }
 
@@ -167,7 +186,7 @@ impl Ledger {
             results.iter().flatten().filter_map(|pending| pending.deny().cloned()).collect();
         let (Some(journal), Some(known)) = (&mut self.journal, &self.known) else { return };
         let Some(now) = denies.iter().map(|deny| deny.at).max() else { return };
-        if let Err(error) = journal.keep(&known.past(), denies, now) {
+        if let Err(error) = journal.keep(known, denies, now) {
             tracing::error!(%error, "the journal of ends cannot take an end; only the ledger has it");
         }
     }

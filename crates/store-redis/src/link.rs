@@ -29,8 +29,14 @@ impl Link {
         let client = client(settings, &address, settings.account.as_ref())?;
         let mut connection = connect(settings, &client).await?;
         let home = home(&mut connection, &address).await?;
+        let mut second = connect(settings, &client).await?;
+        if self::home(&mut second, &address).await? != home {
+            return Err(Trouble::Refused(format!(
+                "`{address}` is another server from one moment to the next"
+            )));
+        }
         let writer = Caller::prepare(connection).await?;
-        let reader = writer.on(connect(settings, &client).await?);
+        let reader = writer.on(second);
         Ok(Self { writer, reader, home, client })
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     ledger::{Failed, Known, Ledger},
     link::Link,
     news::News,
-    scripts::{Confirmation, Script},
+    scripts::Script,
     writer::Shared,
 };
 use redis::Value;
@@ -24,40 +24,86 @@ use taskpass_types::{HistoryId, LeaseId};
 const SLICE: usize = 256;
 
 /// The ledger as it is found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Found {
-    generation: Option<String>,
+    /// Empty: there is no ledger.
+    generation: String,
     home: String,
     history: Option<HistoryId>,
     sequence: u64,
+    /// The sequence that the generation began after.
+    base: u64,
+    mending: bool,
+    /// This broker's newest operation.
+    newest: Vec<u8>,
     news: News,
 }
 
 impl Ledger {
-    /// Makes the ledger behind `link` one that may be served; says in which history its epochs count.
-    pub(crate) async fn take_up(&mut self, shared: &Shared, link: &mut Link) -> Result<HistoryId, Trouble> {
-        let found = look(shared, link).await?;
-        let before = self.known.clone();
-        let generation = found.generation.clone().unwrap_or_default();
-        let (home, sequence) = (link.home.clone(), found.sequence);
+    /// Makes the ledger behind `link` one that may be served; says in which history its epochs count, and which was this
+    /// broker's newest operation.
+    pub(crate) async fn take_up(
+        &mut self,
+        shared: &Shared,
+        link: &mut Link,
+    ) -> Result<(HistoryId, Vec<u8>), Trouble> {
+        let mut found = look(shared, link, self.broker()).await?;
+        let newest = std::mem::take(&mut found.newest);
+        let history = self.take_up_found(shared, link, found).await?;
+        Ok((history, newest))
+    }
+
+    async fn take_up_found(
+        &mut self,
+        shared: &Shared,
+        link: &mut Link,
+        found: Found,
+    ) -> Result<HistoryId, Trouble> {
+        let lost = self.has_lost(&found);
         shared.news.begin(found.news, &shared.signals);
-        self.known = Some(Known { generation: generation.clone(), home, sequence });
+        shared.signals.set_mending(found.mending || lost);
         let same_home = found.home == link.home;
+        let before = self.known.replace(Known {
+            generation: found.generation.clone(),
+            home: link.home.clone(),
+            sequence: found.sequence,
+        });
         match found.history {
-            Some(history) if same_home && before == self.known => return Ok(history),
-            _ if found.generation.is_some() => self.write_again(shared, link).await?,
-            _ => {}
+            Some(history) if same_home && !lost => {
+                if before.is_none_or(|before| before.generation != found.generation) {
+                    self.write_again(shared, link).await?;
+                }
+                Ok(history)
+            }
+            _ => {
+                if !found.generation.is_empty() {
+                    self.write_again(shared, link).await?;
+                }
+                self.begin_generation(shared, link, &found.generation, lost).await
+            }
         }
-        match found.history {
-            Some(history) if same_home => Ok(history),
-            _ => self.begin_generation(shared, link, &generation).await,
-        }
+    }
+
+    /// Whether this ledger does not have what we know that it had: it is gone, an older one, or one in which another
+    /// generation began before what we wrote.
+    fn has_lost(&self, found: &Found) -> bool {
+        let kept = self.journal.as_ref().and_then(|journal| journal.past());
+        let lost = |known: &Known| {
+            count(&found.generation) < count(&known.generation)
+                || match found.generation == known.generation {
+                    true => found.sequence < known.sequence,
+                    false => found.base < known.sequence,
+                }
+        };
+        self.known.as_ref().is_some_and(lost) || kept.is_some_and(lost)
     }
 
     /// Writes the ends of this broker into a ledger that may not have them. What it has stays as it is.
     async fn write_again(&mut self, shared: &Shared, link: &mut Link) -> Result<(), Trouble> {
         let ends = match (&self.journal, &self.known) {
-            (Some(journal), Some(known)) if journal.past() != Some(&known.past()) => journal.ends(),
+            (Some(journal), Some(known)) if !journal.past().is_some_and(|past| same(past, known)) => {
+                journal.ends()
+            }
             _ => return Ok(()),
         };
         for slice in ends.chunks(SLICE) {
@@ -83,15 +129,17 @@ impl Ledger {
         shared: &Shared,
         link: &mut Link,
         old: &str,
+        lost: bool,
     ) -> Result<HistoryId, Trouble> {
         // An id's bytes serve: 74 random bits, never used twice.
         let history = HistoryId(*LeaseId::new().as_bytes());
         let new = next(old);
-        let arguments = [old, new.as_str(), link.home.as_str()].map(|text| text.as_bytes().to_vec());
-        let arguments = [&arguments[..], &[history.0.to_vec()]].concat();
-        let confirmation: Confirmation = shared.confirmation();
+        let lost_something: &[u8] = if lost { b"1" } else { b"0" };
+        let arguments = [old.as_bytes(), new.as_bytes(), link.home.as_bytes(), &history.0, lost_something]
+            .map(<[u8]>::to_vec);
+        let control = [shared.layout.control()];
         let written =
-            link.writer.write(Script::Adopt, &[shared.layout.control()], &arguments, confirmation).await?;
+            link.writer.write(Script::Adopt, &control, &arguments, shared.confirmation(true)).await?;
         match written.answer.first().map(Vec::as_slice) {
             Some(b"done") if written.confirmed => {}
             Some(b"done") => {
@@ -99,7 +147,11 @@ impl Ledger {
             }
             _ => return Err(Trouble::Refused("another broker begins a generation".to_owned())),
         }
-        tracing::info!(generation = %new, home = %link.home, "a generation of the ledger begins");
+        if lost {
+            tracing::error!(generation = %new, "the ledger has lost what it had acknowledged; nothing signed before counts");
+        } else {
+            tracing::info!(generation = %new, home = %link.home, "a generation of the ledger begins");
+        }
         if let Some(known) = &mut self.known {
             known.generation = new;
         }
@@ -107,7 +159,12 @@ impl Ledger {
     }
 }
 
-async fn look(shared: &Shared, link: &mut Link) -> Result<Found, Trouble> {
+/// Whether nothing can have been lost in between: it is the same generation on the same server.
+fn same(past: &Known, known: &Known) -> bool {
+    past.generation == known.generation && past.home == known.home
+}
+
+async fn look(shared: &Shared, link: &mut Link, broker: &str) -> Result<Found, Trouble> {
     let answers = link.writer.read(vec![shared.layout.control()], vec![b"rows".to_vec()]).await?;
     let mut texts = texts(answers.into_iter().next().unwrap_or(Value::Nil))?.into_iter();
     let mut fields = HashMap::new();
@@ -117,17 +174,23 @@ async fn look(shared: &Shared, link: &mut Link) -> Result<Found, Trouble> {
     let text = |name: &[u8]| fields.get(name).and_then(|value| String::from_utf8(value.clone()).ok());
     let number = |name: &[u8]| text(name).and_then(|number| number.parse().ok()).unwrap_or_default();
     Ok(Found {
-        generation: text(b"generation"),
+        generation: text(b"generation").unwrap_or_default(),
         home: text(b"home").unwrap_or_default(),
         history: fields.get(&b"history"[..]).and_then(|bytes| bytes.first_chunk()).copied().map(HistoryId),
         sequence: number(b"sequence"),
+        base: number(b"base"),
+        mending: fields.contains_key(&b"mending"[..]),
+        newest: fields.get(format!("operation:{broker}").as_bytes()).cloned().unwrap_or_default(),
         news: News { denied: number(b"denied"), approvals: number(b"approvals") },
     })
 }
 
 /// Generations are counted, and no two ledgers have the same.
 fn next(generation: &str) -> String {
-    let number = generation.split('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     let unique: String = LeaseId::new().to_string().chars().skip(3).take(8).collect();
-    format!("{}.{unique}", number.saturating_add(1))
+    format!("{}.{unique}", count(generation).saturating_add(1))
+}
+
+fn count(generation: &str) -> u64 {
+    generation.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }

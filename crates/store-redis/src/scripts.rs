@@ -37,9 +37,9 @@ pub(crate) struct Confirmation {
 
 impl Confirmation {
     /// As an acknowledgement needs it: within half the time that an answer may take.
-    pub(crate) fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings, takes_away: bool) -> Self {
         Self {
-            replicas: settings.durability.replicas(),
+            replicas: settings.durability.replicas(takes_away),
             patience_millis: u64::try_from(settings.patience.as_millis() / 2).unwrap_or(u64::MAX),
         }
     }

@@ -90,15 +90,26 @@ pub enum Durability {
         /// How many replicas there are that could be promoted, at least 1.
         replicas: u32,
     },
-    /// Confirmed by the primary: the loss of brokers; and of the primary's process, if it syncs its append-only file.
-    Standard,
+    /// Confirmed by the primary: the loss of brokers; and of the primary's process, if it syncs its append-only file. What
+    /// takes something away (an end, a change of policy) is also confirmed by `replicas`, so that a failover forgets none.
+    Standard {
+        /// How many replicas there are that could be promoted.
+        replicas: u32,
+    },
 }
 
 impl Durability {
-    pub(crate) fn replicas(self) -> u32 {
+    /// By how many replicas a commit has to be confirmed.
+    pub(crate) fn replicas(self, takes_away: bool) -> u32 {
         match self {
             Self::Durable { replicas } => replicas.max(1),
-            Self::Standard => 0,
+            Self::Standard { replicas } if takes_away => replicas,
+            Self::Standard { .. } => 0,
         }
+    }
+
+    /// Whether a look counts only once a later write on its link was confirmed: a primary that was replaced still answers.
+    pub(crate) fn proves_looks(self) -> bool {
+        matches!(self, Self::Durable { .. })
     }
 }

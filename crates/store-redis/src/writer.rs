@@ -4,7 +4,7 @@ use crate::{
     batch::Commit,
     error::{Trouble, outcome_unknown, unavailable},
     layout::Layout,
-    ledger::{Failed, Ledger, Results, Said},
+    ledger::{Failed, Known, Ledger, Results, Said},
     link::Link,
     news::Heard,
     scripts::{Caller, Confirmation},
@@ -12,13 +12,16 @@ use crate::{
 };
 use parking_lot::RwLock;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use taskpass_lease::Limits;
 use taskpass_store::{Job, Signals};
 use taskpass_types::{HistoryId, Refusal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How many transitions may wait in one lane.
@@ -45,10 +48,22 @@ pub(crate) struct Shared {
     /// `None` while there is no ledger that we may speak for.
     pub(crate) serving: RwLock<Option<Serving>>,
     pub(crate) history: RwLock<HistoryId>,
+    /// How many looks wait to be proved, so far.
+    pub(crate) looks: AtomicU64,
+    pub(crate) proofs: watch::Sender<Proofs>,
+    /// Somebody waits for a proof.
+    pub(crate) asked: Notify,
     pub(crate) news: Heard,
     /// Somebody found the link broken.
     pub(crate) broken: Notify,
     pub(crate) closing: CancellationToken,
+}
+
+/// Which looks are proved: those up to `looked` on this link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Proofs {
+    pub(crate) link: u64,
+    pub(crate) looked: u64,
 }
 
 /// A link that looks may use.
@@ -70,16 +85,29 @@ impl Shared {
         Ok(serving.reader.clone())
     }
 
-    pub(crate) fn confirmation(&self) -> Confirmation {
-        Confirmation {
-            replicas: self.settings.durability.replicas(),
-            patience_millis: u64::try_from(self.settings.patience.as_millis() / 2).unwrap_or(u64::MAX),
-        }
+    pub(crate) fn confirmation(&self, takes_away: bool) -> Confirmation {
+        Confirmation::of(&self.settings, takes_away)
     }
 
-    fn prove(&self) {
+    /// A write that was begun when `looked` looks were made is confirmed: none of them saw a primary that was replaced.
+    fn prove(&self, looked: u64) {
         if let Some(serving) = self.serving.write().as_mut() {
             serving.proved = now();
+        }
+        self.proofs.send_modify(|proofs| proofs.looked = looked);
+    }
+
+    /// Waits until a write that begins after this is confirmed on the link that is served now.
+    pub(crate) async fn proved(&self) -> Result<(), Refusal> {
+        let mut proofs = self.proofs.subscribe();
+        let link = proofs.borrow_and_update().link;
+        let look = self.looks.fetch_add(1, Ordering::AcqRel) + 1;
+        self.asked.notify_one();
+        let proved = proofs.wait_for(|proofs| proofs.link != link || proofs.looked >= look);
+        let in_time = tokio::time::timeout(self.settings.patience.saturating_mul(2), proved).await;
+        match in_time {
+            Ok(Ok(proofs)) if proofs.link == link => Ok(()),
+            _ => Err(unavailable(&"its primary did not confirm in time that it still is the primary")),
         }
     }
 }
@@ -121,10 +149,13 @@ impl Writer {
     pub(crate) async fn begin(&mut self) -> Result<Link, Trouble> {
         let shared = self.shared.clone();
         let mut link = Link::open(&shared.settings, &shared.layout.control()).await?;
-        self.settle_doubt(&mut link).await?;
-        *shared.history.write() = self.ledger.take_up(&shared, &mut link).await?;
+        let before = self.ledger.known.clone();
+        let (history, newest) = self.ledger.take_up(&shared, &mut link).await?;
+        *shared.history.write() = history;
+        self.settle_doubt(&mut link, before.as_ref(), &newest).await?;
         *shared.serving.write() =
             Some(Serving { reader: link.reader.clone(), client: link.client.clone(), proved: now() });
+        shared.proofs.send_modify(|proofs| proofs.link += 1);
         self.down = None;
         // Whatever happened while nobody looked.
         shared.signals.tell_all();
@@ -166,6 +197,7 @@ impl Writer {
                 job = self.urgent.recv() => Some(job),
                 job = self.ordinary.recv() => Some(job),
                 () = shared.closing.cancelled() => return Ok(()),
+                () = shared.asked.notified() => None,
                 () = shared.broken.notified() => return Err(Trouble::Refused("a read failed".to_owned())),
                 () = tokio::time::sleep(BEAT) => None,
             };
@@ -179,15 +211,24 @@ impl Writer {
                 let Ok(job) = self.urgent.try_recv().or_else(|_| self.ordinary.try_recv()) else { break };
                 jobs.push(job);
             }
+            if *shared.signals.mending().borrow() {
+                let (may, may_not) = jobs.into_iter().partition(Job::may_while_mending);
+                refuse(
+                    may_not,
+                    &Trouble::Refused("it has lost something and is being made whole".to_owned()),
+                );
+                jobs = may;
+            }
             self.transact(&mut link, jobs).await?;
         }
     }
 
     async fn transact(&mut self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Trouble> {
         let shared = self.shared.clone();
+        let looked = shared.looks.load(Ordering::Acquire);
         match self.ledger.commit(&shared, link, &jobs).await {
             Ok(results) => {
-                shared.prove();
+                shared.prove(looked);
                 self.done(jobs, results);
                 Ok(())
             }
@@ -207,13 +248,33 @@ impl Writer {
         }
     }
 
-    /// Sends a commit of unknown outcome again: under the same operation id it happens at most once.
-    async fn settle_doubt(&mut self, link: &mut Link) -> Result<(), Trouble> {
+    /// Finds out about a commit of unknown outcome, in a ledger that was taken up. `newest` is this broker's newest
+    /// operation in it. If that is the one, a write confirmed after it confirms it too; if not, it is sent again while
+    /// nothing can have come between: under the same operation id it happens at most once.
+    async fn settle_doubt(
+        &mut self,
+        link: &mut Link,
+        before: Option<&Known>,
+        newest: &[u8],
+    ) -> Result<(), Trouble> {
         let Some(doubt) = self.doubt.take() else { return Ok(()) };
         let shared = self.shared.clone();
-        match self.ledger.send(&shared, link, &doubt.commit).await {
+        let said = if doubt.commit.operation() == Some(newest) {
+            match self.ledger.commit(&shared, link, &[]).await {
+                Ok(_) => Ok(Said::Done),
+                Err(Failed::Busy) => Err(Trouble::Refused("the ledger takes no writes".to_owned())),
+                Err(Failed::Maybe(trouble, ..) | Failed::Not(trouble)) => Err(trouble),
+            }
+        } else if before.map(|known| &known.generation)
+            == self.ledger.known.as_ref().map(|known| &known.generation)
+        {
+            self.ledger.send(&shared, link, &doubt.commit, true).await
+        } else {
+            Ok(Said::Fenced)
+        };
+        match said {
             Ok(Said::Done) => self.done(doubt.jobs, doubt.results),
-            Ok(Said::Fenced | Said::Stale(_)) => {
+            Ok(Said::Fenced | Said::Mending | Said::Stale(_)) => {
                 refuse(
                     doubt.jobs,
                     &Trouble::Refused("the write was lost; nothing of it happened".to_owned()),

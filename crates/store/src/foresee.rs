@@ -7,8 +7,8 @@
 use crate::{
     Due, DueWhat,
     record::{
-        POLICY_KEY, approval_key, deny_key, due_key, epoch_key, hold_key, lease_key, pending_key,
-        request_key, running_key, task_key,
+        KEYS_KEY, POLICY_KEY, approval_key, deny_key, due_key, epoch_key, hold_key, lease_key, pending_key,
+        request_key, running_key, task_key, turn_key,
     },
     tables::Table,
 };
@@ -39,6 +39,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         Event::CutLease(cut) => vec![epoch(&cut.tenant), lease(&cut.tenant, cut.lease)],
         Event::EndLease(end) => vec![epoch(&end.tenant), lease(&end.tenant, end.lease)],
         Event::EndTask(end) => vec![epoch(&end.tenant), task(&end.tenant, end.task)],
+        Event::DenyKeys(deny) => vec![epoch(&deny.tenant)],
         Event::ForgetDeny(tenant, epoch) => vec![(Table::Denies, deny_key(tenant, *epoch))],
         Event::Heartbeat(beat) => vec![task(&beat.tenant, beat.task)],
         Event::HoldTask(held) => {
@@ -61,6 +62,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         }
         Event::SetPolicies(_) => vec![policy()],
         Event::SettleTask(tenant, id, _) => vec![task(tenant, *id)],
+        Event::ShareKeys(_) => vec![(Table::Meta, KEYS_KEY.to_vec())],
         Event::StartTask(start) => {
             let mut rows = vec![policy(), task(&start.tenant, start.id)];
             rows.push(request(&start.tenant, &start.agent, &start.request.id));
@@ -68,6 +70,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
             rows.extend(start.parent.map(|parent| task(&start.tenant, parent)));
             rows
         }
+        Event::TakeTurn(take) => vec![(Table::Meta, turn_key(take.duty))],
         Event::TickApproval(tenant, id) => vec![approval(tenant, *id)],
         Event::TickLease(tenant, id) => vec![epoch(tenant), lease(tenant, *id)],
         Event::TickTask(tenant, id) => vec![epoch(tenant), task(tenant, *id)],

@@ -5,7 +5,7 @@ use crate::{
     tables::Read,
 };
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp,
 };
@@ -22,6 +22,15 @@ pub trait Backend: Send + Sync + 'static {
         at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
     ) -> impl Future<Output = Result<T, Refusal>> + Send;
 
+    /// The same, for what is decided by it: as new as any other broker's writes that were confirmed before it began. A
+    /// backend that cannot be replaced behind its back needs no more than [`Backend::look`].
+    fn look_now<T: Send>(
+        &self,
+        at: impl Fn(&dyn Read) -> Result<T, Refusal> + Send + Sync,
+    ) -> impl Future<Output = Result<T, Refusal>> + Send {
+        self.look(at)
+    }
+
     /// Runs [`crate::apply`] in a transaction and answers when it is durable.
     fn apply(&self, event: Event, now: Timestamp) -> impl Future<Output = Result<Committed, Refusal>> + Send;
 
@@ -30,6 +39,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What [`crate::open`] said.
     fn history(&self) -> HistoryId;
+
+    /// See [`Store::mending`].
+    fn mending(&self) -> watch::Receiver<bool>;
 
     /// Changes whenever a deny record is durable.
     fn denied(&self) -> watch::Receiver<u64>;
@@ -77,7 +89,7 @@ impl<B: Backend> Store for Ledger<B> {
     }
 
     async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
-        self.0.look(|read| query::standing(read, tenant, id, now)).await
+        self.0.look_now(|read| query::standing(read, tenant, id, now)).await
     }
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {
@@ -121,8 +133,16 @@ impl<B: Backend> Store for Ledger<B> {
         self.0.look(|read| policies::history(read, before, limit)).await
     }
 
+    async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
+        self.0.look(load::shared_keys).await
+    }
+
     fn history(&self) -> HistoryId {
         self.0.history()
+    }
+
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.0.mending()
     }
 
     fn denied(&self) -> watch::Receiver<u64> {

@@ -13,6 +13,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod dump;
 mod engine;
 mod foresee;
 pub mod journal;

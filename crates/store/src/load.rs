@@ -3,13 +3,14 @@
 use crate::{
     policies,
     record::{
-        Below, approval_key, below_prefix, decode, deny_key, epoch_key, hold_key, lease_key, parse_below,
-        pending_key, request_key, running_key, task_key,
+        Below, KEYS_KEY, approval_key, below_prefix, decode, deny_key, epoch_key, hold_key, lease_key,
+        parse_below, pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::{Read, Scan, Table},
 };
 use taskpass_lease::{
-    Approval, ApprovalUse, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget, Task, View,
+    Approval, ApprovalUse, Duty, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget,
+    SharedKeys, Task, Turn, View,
 };
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
@@ -29,6 +30,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             view.approval = used(read, &call.tenant, &call.agent, call.approval.as_ref())?;
         }
         Event::CutLease(cut) => load_lease_to_end(read, &cut.tenant, cut.lease, &mut view)?,
+        Event::DenyKeys(deny) => view.epoch = epoch(read, &deny.tenant)?,
         Event::ForgetDeny(tenant, epoch) => view.deny = deny(read, tenant, *epoch)?,
         Event::EndLease(end) => load_lease_to_end(read, &end.tenant, end.lease, &mut view)?,
         Event::EndTask(end) => {
@@ -79,6 +81,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             view.task = task(read, tenant, *id)?;
             load_below(read, tenant, *id, *slice, &mut view)?;
         }
+        Event::ShareKeys(_) => view.keys = shared_keys(read)?,
         Event::StartTask(start) => {
             view.request = request(read, &start.tenant, &start.agent, &start.request.id)?;
             if let Some(RequestRecord { target: RequestTarget::Task(id), .. }) = view.request {
@@ -96,6 +99,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
                 view.approval = used(read, &start.tenant, asker, start.approval.as_ref())?;
             }
         }
+        Event::TakeTurn(take) => view.turn = readable(turn(read, take.duty))?,
         Event::TickApproval(tenant, id) => view.approval = approval(read, tenant, *id)?,
         Event::TickLease(tenant, id) => load_lease_to_end(read, tenant, *id, &mut view)?,
         Event::TickTask(tenant, id) => {
@@ -274,6 +278,15 @@ pub(crate) fn policy_revision(read: &dyn Read) -> Result<Option<PolicyRevision>,
     read.read(Table::Meta, crate::record::POLICY_KEY)?
         .map(|bytes| decode("policy revision", &bytes))
         .transpose()
+}
+
+/// The signing keys of the fleet.
+pub(crate) fn shared_keys(read: &dyn Read) -> Result<Option<SharedKeys>, Refusal> {
+    read.read(Table::Meta, KEYS_KEY)?.map(|bytes| decode("set of keys", &bytes)).transpose()
+}
+
+fn turn(read: &dyn Read, duty: Duty) -> Result<Option<Turn>, Refusal> {
+    read.read(Table::Meta, &turn_key(duty))?.map(|bytes| decode("turn", &bytes)).transpose()
 }
 
 /// A counter; one that cannot be read counts from zero, since it only bounds how much may run.

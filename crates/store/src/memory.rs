@@ -68,6 +68,10 @@ impl Backend for MemoryBackend {
         self.history
     }
 
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.signals.mending()
+    }
+
     fn denied(&self) -> watch::Receiver<u64> {
         self.signals.denied()
     }

@@ -2,7 +2,7 @@
 
 use crate::Committed;
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId,
     Timestamp,
@@ -68,8 +68,15 @@ pub trait Store: Send + Sync + 'static {
     /// The policies that were in force, without their text, newest first: those before number `before`, at most `limit`.
     async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal>;
 
+    /// The signing keys that the brokers on this store share, sealed; `None`: nobody shared any.
+    async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal>;
+
     /// Which life of a store this is; a new one after a wipe.
     fn history(&self) -> HistoryId;
+
+    /// Whether the store found that it has lost what it had acknowledged. Nothing is granted until
+    /// [`taskpass_lease::DenyKeys`] cut off all that was signed before.
+    fn mending(&self) -> watch::Receiver<bool>;
 
     /// Changes whenever a deny record is durable.
     fn denied(&self) -> watch::Receiver<u64>;

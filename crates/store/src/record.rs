@@ -5,7 +5,7 @@
 
 use crate::{Due, DueWhat};
 use serde::{Serialize, de::DeserializeOwned};
-use taskpass_lease::{Approval, HoldKey, Lease, Limits, RequestKey, Task};
+use taskpass_lease::{Approval, Duty, HoldKey, Lease, Limits, RequestKey, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
 };
@@ -211,6 +211,12 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
 
 pub(crate) const HISTORY_KEY: &[u8] = b"history";
 pub(crate) const POLICY_KEY: &[u8] = b"policy";
+pub(crate) const KEYS_KEY: &[u8] = b"keys";
+
+/// Whose turn a duty is.
+pub(crate) fn turn_key(duty: Duty) -> Vec<u8> {
+    [b"turn:", duty.as_str().as_bytes()].concat()
+}
 
 pub(crate) fn epoch_key(tenant: &TenantId) -> Vec<u8> {
     let mut key = b"epoch".to_vec();

@@ -5,9 +5,9 @@ use crate::{
     load::{self, count},
     policies::save_policies,
     record::{
-        Below, HISTORY_KEY, Header, PLAIN, approval_header, approval_key, below_key, deny_header, deny_key,
-        due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key, pending_key,
-        request_key, running_key, task_header, task_key,
+        Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, below_key, deny_header,
+        deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key,
+        pending_key, request_key, running_key, task_header, task_key, turn_key,
     },
     tables::{Scan, Table, Write},
 };
@@ -39,6 +39,12 @@ pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) ->
     }
     if let Some(set) = &effects.policies {
         save_policies(write, set)?;
+    }
+    if let Some(keys) = &effects.keys {
+        write.put(Table::Meta, KEYS_KEY, &encode(PLAIN, keys)?)?;
+    }
+    if let Some((duty, turn)) = &effects.turn {
+        write.put(Table::Meta, &turn_key(*duty), &encode(PLAIN, turn)?)?;
     }
     if let Some((tenant, id)) = &effects.forget_approval {
         forget_approval(write, tenant, *id)?;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 pub struct Signals {
     denied: watch::Sender<u64>,
     approvals: watch::Sender<u64>,
+    mending: watch::Sender<bool>,
 }
 
 impl Signals {
@@ -34,6 +35,16 @@ impl Signals {
     /// Anything may have happened.
     pub fn tell_all(&self) {
         self.tell_of(true, true);
+    }
+
+    /// Whether the store has lost what it acknowledged, and what was signed until now has to be cut off.
+    pub fn set_mending(&self, mending: bool) {
+        self.mending.send_if_modified(|before| std::mem::replace(before, mending) != mending);
+    }
+
+    /// See [`Signals::set_mending`].
+    pub fn mending(&self) -> watch::Receiver<bool> {
+        self.mending.subscribe()
     }
 
     /// Changes whenever a deny record is durable.

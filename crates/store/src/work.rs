@@ -62,6 +62,7 @@ impl Job {
         match event {
             Event::EndLease(_)
             | Event::EndTask(_)
+            | Event::DenyKeys(_)
             | Event::HoldTask(_)
             | Event::ReleaseHold(_)
             | Event::SetPolicies(_) => true,
@@ -71,9 +72,31 @@ impl Job {
         }
     }
 
-    /// Whether it ends something, and so is never put off.
-    pub fn ends(&self) -> bool {
-        matches!(&self.work, Work::Apply(Event::EndLease(_) | Event::EndTask(_)))
+    /// Whether it takes something away from somebody, for good: an end, a change of policy.
+    pub fn takes_away(&self) -> bool {
+        match &self.work {
+            Work::Apply(Event::SetPolicies(_)) => true,
+            Work::Apply(_) => self.urgent(),
+            Work::Due(_) => true,
+        }
+    }
+
+    /// Whether a store that has lost something does it all the same: what ends, and what makes it whole again.
+    pub fn may_while_mending(&self) -> bool {
+        let Work::Apply(event) = &self.work else { return false };
+        matches!(
+            event,
+            Event::EndLease(_)
+                | Event::EndTask(_)
+                | Event::SetPolicies(_)
+                | Event::ShareKeys(_)
+                | Event::TakeTurn(_)
+        ) || self.mends()
+    }
+
+    /// Whether a store that has lost something is whole afterwards: whatever was signed until now counts no more.
+    pub fn mends(&self) -> bool {
+        matches!(&self.work, Work::Apply(Event::DenyKeys(_)))
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::{
-    Approval, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, Task,
+    Approval, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task,
 };
 use taskpass_store::{
     ApprovalQuery, Committed, Denies, Due, LeaseQuery, Ledger, MemoryBackend, Page, Store, TaskQuery,
@@ -105,8 +105,14 @@ impl Store for Disk {
     async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
         self.store.policy_set(revision).await
     }
+    async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
+        self.store.shared_keys().await
+    }
     async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
         self.store.policy_history(before, limit).await
+    }
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.store.mending()
     }
     fn history(&self) -> HistoryId {
         self.store.history()

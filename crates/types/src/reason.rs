@@ -141,6 +141,8 @@ reasons! {
     StoreCorrupt = "STORE_CORRUPT" => Unavailable,
     /// The store does not answer.
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
+    /// Another broker of the fleet was first.
+    Superseded = "SUPERSEDED" => Conflict,
     /// The task has ended.
     TaskEnded = "TASK_ENDED" => Ended,
     /// No such task, or not the caller's.

@@ -4,14 +4,17 @@ use super::AFTER_FAILURE;
 use crate::Broker;
 use std::{collections::BTreeMap, time::Duration};
 use taskpass_audit::{Action, Actor, Event};
-use taskpass_lease::{Outcome, Settled};
+use taskpass_lease::{Duty, Outcome, Settled};
 use taskpass_store::{Due, DueWhat};
-use taskpass_types::{EndReason, Refusal, TenantId, Timestamp};
+use taskpass_types::{EndReason, Reason, Refusal, TenantId, Timestamp};
 
 /// How far ahead it looks. Nothing lives shorter than a second, so nothing that is written meanwhile is due sooner.
 const HORIZON: Duration = Duration::from_millis(250);
 /// How many entries it takes at once.
 const BATCH: usize = 256;
+
+/// How often a broker looks whether the one on duty still is.
+const OTHERS: Duration = Duration::from_secs(1);
 
 const ACTOR: Actor = Actor::Broker("deadlines");
 
@@ -19,7 +22,10 @@ pub(super) async fn run(broker: Broker) {
     let mut denied = broker.parts().store.denied();
     loop {
         denied.mark_unchanged();
-        let pause = match broker.work_off_schedule().await {
+        let round = async {
+            if broker.on_duty(Duty::Deadlines).await? { broker.work_off_schedule().await } else { Ok(OTHERS) }
+        };
+        let pause = match round.await {
             Ok(pause) => pause,
             Err(refusal) => {
                 tracing::warn!(?refusal, "the schedule could not be worked off; trying again");
@@ -104,6 +110,11 @@ async fn handle(
                 Outcome::Forgotten => forgotten.count(&due.what),
                 // When the store does not answer now, the lease is checked again at its next recheck.
                 Outcome::RecheckDue(lease) => drop(broker.recheck(&lease).await?),
+                // Another broker of the fleet had taken it from the schedule.
+                Outcome::Nothing => {
+                    let done = Refusal::new(Reason::Superseded, "another broker of the fleet did it");
+                    failure.into_iter().for_each(|failure| broker.note(failure.refusal(&done)));
+                }
                 outcome => write_down(broker, due, outcome),
             },
             Err(refusal) => {

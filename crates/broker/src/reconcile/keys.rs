@@ -11,14 +11,14 @@ const ACTOR: Actor = Actor::Broker("keys");
 
 pub(super) async fn run(broker: Broker) {
     loop {
-        broker.move_keys_on();
+        broker.move_keys_on().await;
         tokio::time::sleep(PERIOD).await;
     }
 }
 
 impl Broker {
     /// Does what is due to the signing keys. What fails is due again in the next round.
-    pub fn move_keys_on(&self) {
+    pub async fn move_keys_on(&self) {
         let keys = &self.parts().keys;
         for event in keys.due(self.now()) {
             let (action, generation) = match event {
@@ -35,12 +35,18 @@ impl Broker {
             let intent = named(Event::intent(&tenant, action, ACTOR).key_generation(generation));
             let outcome = named(Event::outcome(&tenant, action, ACTOR).key_generation(generation));
             self.note(intent);
-            match keys.carry_out(event, self.now()) {
+            let now = self.now();
+            let done = self.change_keys(|keys| {
+                keys.carry_out(event, now).map_err(|error| {
+                    Refusal::new(Reason::SignerUnavailable, "the signing keys could not be moved on")
+                        .because(error)
+                })
+            });
+            match done.await {
                 Ok(()) => self.note(named(outcome)),
-                Err(error) => {
-                    tracing::error!(%error, "the signing keys could not be moved on; trying again");
-                    let why = "the signing keys could not be moved on";
-                    self.note(outcome.refusal(&Refusal::new(Reason::Internal, why)));
+                Err(refusal) => {
+                    tracing::error!(?refusal, "the signing keys could not be moved on; trying again");
+                    self.note(outcome.refusal(&refusal));
                     return;
                 }
             }

@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod drift;
+mod fleet;
 mod keys;
 mod policy_files;
 
@@ -34,6 +35,9 @@ impl Reconcilers {
         run(Box::pin(deadlines::run(broker.clone())));
         run(Box::pin(drift::run(broker.clone())));
         run(Box::pin(keys::run(broker.clone())));
+        if broker.parts().settings.fleet {
+            run(Box::pin(fleet::run(broker.clone())));
+        }
         if let Some(files) = policy_files {
             run(Box::pin(files.run(broker.clone())));
         }

@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 use taskpass_policy::Policies;
-use taskpass_types::{Reason, Refusal};
+use taskpass_types::{PolicyRevision, Reason, Refusal};
 
 /// Watches a directory of policies by looking: that also sees the symlinks which Kubernetes swaps.
 #[derive(Clone, Debug)]
 pub struct PolicyFiles {
     dir: PathBuf,
     poll: Duration,
+    /// Where the revision that was last taken up is remembered.
+    memory: PathBuf,
     /// What was there when the policies in force were loaded, or newer ones refused.
     settled: Look,
 }
@@ -25,9 +27,25 @@ impl PolicyFiles {
     /// Takes the first look, so it must be made before the policies that the broker begins with are loaded: what is
     /// edited in between is a change then, and is not missed. Looks at `dir` every `poll`; a change is taken up when two
     /// looks agree, so that a half-written file is not.
-    pub fn new(dir: PathBuf, poll: Duration) -> Self {
+    ///
+    /// The revision that is taken up is remembered in the file `memory`, so that a start can tell whether the files have
+    /// changed since.
+    pub fn new(dir: PathBuf, poll: Duration, memory: PathBuf) -> Self {
         let settled = look_at(&dir).unwrap_or_default();
-        Self { dir, poll, settled }
+        Self { dir, poll, memory, settled }
+    }
+
+    /// The revision that was last taken up here.
+    pub fn seen(&self) -> Option<PolicyRevision> {
+        PolicyRevision::new(std::fs::read_to_string(&self.memory).ok()?).ok()
+    }
+
+    /// These were taken up. Not to know it is no harm but after a restart, when the files count as changed or as the newest
+    /// of the store's history.
+    pub fn remember(&self, revision: &PolicyRevision) {
+        if let Err(error) = std::fs::write(&self.memory, revision.as_str()) {
+            tracing::warn!(%error, file = %self.memory.display(), "the revision of the policies cannot be remembered");
+        }
     }
 
     pub(super) async fn run(mut self, broker: Broker) {
@@ -47,7 +65,14 @@ impl PolicyFiles {
         let dir = self.dir.clone();
         let loaded = tokio::task::spawn_blocking(move || Policies::load_dir(&dir)).await;
         let why = match loaded {
-            Ok(Ok(policies)) => return broker.adopt_policies(policies).await.is_ok(),
+            Ok(Ok(policies)) => {
+                let revision = policies.revision().clone();
+                let adopted = broker.adopt_policies(policies).await.is_ok();
+                if adopted {
+                    self.remember(&revision);
+                }
+                return adopted;
+            }
             Ok(Err(error)) => invalid(&error),
             Err(error) => invalid(&error),
         };

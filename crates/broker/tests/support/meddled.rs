@@ -5,7 +5,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, Task};
+use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_store::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
@@ -96,6 +96,9 @@ impl Store for Meddled {
     async fn policy_set(&self, revision: Option<&PolicyRevision>) -> Result<Option<PolicySet>, Refusal> {
         self.store.policy_set(revision).await
     }
+    async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
+        self.store.shared_keys().await
+    }
     async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
         self.store.policy_history(before, limit).await
     }
@@ -116,6 +119,9 @@ impl Store for Meddled {
     }
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.store.policy_revision().await
+    }
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.store.mending()
     }
     fn history(&self) -> HistoryId {
         self.store.history()

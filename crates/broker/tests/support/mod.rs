@@ -75,9 +75,11 @@ impl World {
                 jwt_ttl: Ttl::from_secs(300).unwrap(),
                 x509_ttl: Ttl::from_secs(900).unwrap(),
                 task_ttl: Ttl::from_secs(3600).unwrap(),
+                fleet: false,
+                broker: "broker".to_owned(),
             },
         });
-        broker.begin().await.unwrap();
+        broker.begin(None).await.unwrap();
         Self { broker, store, log, audit, clock, keys, _dir: dir }
     }
 

@@ -44,7 +44,7 @@ pub fn settings(config: &RedisConfig) -> Result<redis::Settings, PasswordError> 
         }),
         durability: match config.durability {
             Durability::Durable => redis::Durability::Durable { replicas: config.replicas.unwrap_or(1) },
-            Durability::Standard => redis::Durability::Standard,
+            Durability::Standard => redis::Durability::Standard { replicas: config.replicas.unwrap_or(0) },
         },
         patience: config.timeout,
     })

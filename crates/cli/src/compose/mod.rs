@@ -55,12 +55,18 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // Before the policies are loaded: what is edited from here on is a change.
-        let policy_files = PolicyFiles::new(config.policy.dir.clone(), config.policy.poll);
+        let policy_files = PolicyFiles::new(
+            config.policy.dir.clone(),
+            config.policy.poll,
+            config.data.policies_seen(),
+        );
         let adapters = Adapters::open(config, &clock).await?;
         let (audit, attestors, bundles) =
             (adapters.audit.clone(), adapters.attestors.clone(), adapters.bundles.clone());
         let broker = Broker::new(adapters.into_parts(config, clock.clone())?);
-        broker.begin().await?;
+        let files = broker.policy_revision();
+        broker.begin(policy_files.seen().as_ref()).await?;
+        policy_files.remember(&files);
         let drain = Drain::new();
         let api =
             Api { broker: broker.clone(), audit: audit.clone(), clock: clock.clone(), drain: drain.clone() };

@@ -22,7 +22,7 @@ use taskpass_store::{
 };
 use taskpass_store_redb::{OpenError, RedbBackend};
 use taskpass_store_redis::RedisBackend;
-use taskpass_types::{Clock, Refusal, TenantId, Ttl, TtlError};
+use taskpass_types::{Clock, LeaseId, Refusal, TenantId, Ttl, TtlError};
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,8 @@ impl Adapters {
                 jwt_ttl: Ttl::from_duration(config.defaults.jwt_ttl)?,
                 x509_ttl: Ttl::from_duration(config.defaults.x509_ttl)?,
                 task_ttl: Ttl::from_duration(config.defaults.task_ttl)?,
+                fleet: config.store.redis.is_some(),
+                broker: LeaseId::new().to_string(),
             },
         })
     }

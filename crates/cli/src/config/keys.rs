@@ -36,6 +36,11 @@ impl Data {
         self.dir.join("ends")
     }
 
+    /// The revision of the policy files that this broker last took up.
+    pub fn policies_seen(&self) -> PathBuf {
+        self.dir.join("policies.revision")
+    }
+
     /// The audit log.
     pub fn audit(&self) -> PathBuf {
         self.dir.join("audit")

@@ -39,7 +39,8 @@ pub struct RedisConfig {
     /// What an acknowledgement means.
     #[serde(default)]
     pub durability: Durability,
-    /// How many replicas could be promoted; for `durable`.
+    /// How many replicas could be promoted. `durable` has every write confirmed by all of them, `standard` what takes
+    /// something away.
     pub replicas: Option<u32>,
     /// How long the server may take to answer.
     #[serde(default = "timeout", deserialize_with = "span::duration")]
@@ -184,18 +185,12 @@ impl StoreConfig {
         if empty(redis.cluster.as_ref()) || empty(redis.sentinel.as_ref().map(|one| &one.addresses)) {
             problems.push(at("cluster", "there is nobody to ask", "give at least one address"));
         }
-        match (redis.durability, redis.replicas) {
-            (Durability::Durable, None | Some(0)) => problems.push(at(
+        if redis.durability == Durability::Durable && redis.replicas.unwrap_or(0) == 0 {
+            problems.push(at(
                 "replicas",
                 "`durable` has to know how many replicas could be promoted",
                 "set `replicas` to their number, 1 or more",
-            )),
-            (Durability::Standard, Some(_)) => problems.push(at(
-                "replicas",
-                "`standard` waits for no replica",
-                "remove it, or set durability = \"durable\"",
-            )),
-            _ => {}
+            ));
         }
         if redis.tls.as_ref().is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
             problems.push(at("tls", "a certificate is of no use without its key", "give both, or none"));

@@ -231,7 +231,6 @@ fn a_ledger_is_in_one_place_and_durable_says_how_much() {
         ("sentinel = { service = \"s\", addresses = [] }", "nobody to ask"),
         ("address = \"a:1\"\ndurability = \"durable\"", "how many replicas"),
         ("address = \"a:1\"\ndurability = \"durable\"\nreplicas = 0", "how many replicas"),
-        ("address = \"a:1\"\nreplicas = 1", "waits for no replica"),
         ("address = \"a:1\"\ntls = { ca = \"c\", key = \"k\" }", "without its key"),
         ("address = \"redis://a:1\"", "no address"),
         ("address = \"a\"", "no address"),

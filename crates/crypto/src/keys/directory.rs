@@ -160,6 +160,20 @@ impl KeyDirectory {
         sync_dir(&self.path)
     }
 
+    /// Reads a generation's file as it is, sealed.
+    pub(super) fn read_sealed(&self, generation: KeyGeneration) -> Result<Vec<u8>, KeyError> {
+        read_private(&self.file(generation), MAX_KEY_FILE_BYTES).map(|sealed| sealed.to_vec())
+    }
+
+    /// Opens what was sealed for a generation's file elsewhere, under the same seal key.
+    pub(super) fn open_sealed(
+        &self,
+        generation: KeyGeneration,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.seal.open(&self.file(generation), sealed)
+    }
+
     /// Removes a generation's file.
     pub(super) fn remove(&self, generation: KeyGeneration) -> Result<(), KeyError> {
         let file = self.file(generation);

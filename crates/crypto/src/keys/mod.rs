@@ -12,6 +12,7 @@ mod generation;
 mod policy;
 mod ring;
 mod seal;
+mod share;
 
 pub use error::KeyError;
 pub use generation::KeyState;

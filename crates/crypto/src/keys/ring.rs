@@ -44,7 +44,7 @@ pub struct KeyRing {
     directory: KeyDirectory,
     policy: KeyPolicy,
     /// Held by whoever changes the ring, from reading the snapshot to storing the next.
-    change: Mutex<()>,
+    pub(super) change: Mutex<()>,
     snapshot: ArcSwap<Snapshot>,
 }
 
@@ -261,7 +261,20 @@ impl KeyRing {
         self.show(generations)
     }
 
-    fn show(&self, generations: Vec<Generation>) -> Result<(), KeyError> {
+    pub(super) fn directory(&self) -> &KeyDirectory {
+        &self.directory
+    }
+
+    /// Whether these generations may be ours.
+    pub(super) fn check(&self, generations: &[Generation]) -> Result<(), KeyError> {
+        check_trust_domain(self.directory.path(), generations, &self.policy)?;
+        match Snapshot::new(generations.to_vec())? {
+            Some(_) => Ok(()),
+            None => Err(KeyError::NoActiveKey { dir: self.directory.path().to_owned() }),
+        }
+    }
+
+    pub(super) fn show(&self, generations: Vec<Generation>) -> Result<(), KeyError> {
         let snapshot = Snapshot::new(generations)?
             .ok_or_else(|| KeyError::NoActiveKey { dir: self.directory.path().to_owned() })?;
         self.snapshot.store(Arc::new(snapshot));

@@ -42,6 +42,8 @@ impl World {
                 view.approval = self.approval_of(&call.agent, call.approval.as_ref());
             }
             Event::CutLease(cut) => self.see_lease(&mut view, cut.lease),
+            // Not about any of these records; see tests/fleet.rs.
+            Event::DenyKeys(_) | Event::ShareKeys(_) | Event::TakeTurn(_) => {}
             Event::ForgetDeny(_, epoch) => view.deny = self.denies.get(epoch).cloned(),
             Event::EndLease(end) => self.see_lease(&mut view, end.lease),
             Event::EndTask(end) => self.see_task(&mut view, end.task),

@@ -92,14 +92,14 @@ fn offset(millis: u64, report: &mut Report) {
 }
 
 async fn write(settings: &Settings, link: &mut Link) -> Result<Written, Trouble> {
-    let confirmation = Confirmation::of(settings);
+    let confirmation = Confirmation::of(settings, true);
     let key = Layout::new(&settings.ledger).probe();
     link.writer.write(Script::Probe, &[key], &[b"probe".to_vec()], confirmation).await
 }
 
 /// Whether a write gets through, and is confirmed by as many as it has to be.
 pub(super) async fn writes(settings: &Settings, link: &mut Link, report: &mut Report) -> bool {
-    let wanted = settings.durability.replicas();
+    let wanted = settings.durability.replicas(true);
     match write(settings, link).await {
         Err(trouble) => {
             report.say(Mark::Fail, "write", trouble.to_string(), refused(settings, &trouble));

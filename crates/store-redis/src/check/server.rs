@@ -98,29 +98,30 @@ pub(super) fn replicas(settings: &Settings, facts: &Facts, report: &mut Report) 
     let online = online(&facts.replication);
     let seen = format!("{online} online");
     match settings.durability {
-        Durability::Standard => {
+        Durability::Standard { replicas: 0 } => {
             report.ok("replicas", format!("{seen}; an acknowledgement waits for none (`standard`)"));
         }
-        Durability::Durable { replicas } if online < replicas => report.say(
+        Durability::Durable { replicas } | Durability::Standard { replicas } if online < replicas => report.say(
             Mark::Fail,
             "replicas",
             format!("{seen}, {replicas} have to confirm (`replicas`)"),
             "bring the others back: redis-cli INFO replication shows who follows",
         ),
-        Durability::Durable { replicas } if online > replicas => report.say(
+        Durability::Durable { replicas } | Durability::Standard { replicas } if online > replicas => report.say(
             Mark::Warn,
             "replicas",
             format!("{seen}, only {replicas} have to confirm: one that lacks an end could be promoted"),
             format!("set `replicas = {online}`, or give the others replica-priority 0"),
         ),
         Durability::Durable { .. } => report.ok("replicas", format!("{seen}, all have to confirm")),
+        Durability::Standard { .. } => report.ok("replicas", format!("{seen}, all have to confirm an end")),
     }
 }
 
 pub(super) fn persistence(settings: &Settings, facts: &Facts, report: &mut Report) {
     let bad = match settings.durability {
         Durability::Durable { .. } => Mark::Fail,
-        Durability::Standard => Mark::Warn,
+        Durability::Standard { .. } => Mark::Warn,
     };
     let section = &facts.persistence;
     let status = |name: &str| text(section, name);
@@ -161,7 +162,7 @@ pub(super) fn eviction(settings: &Settings, facts: &Facts, report: &mut Report) 
     let policy = text(&facts.memory, "maxmemory_policy");
     let (used, limit) = (number(&facts.memory, "used_memory"), number(&facts.memory, "maxmemory"));
     // Our keys do not expire, so a policy that takes only such spares them.
-    let spares = policy.starts_with("volatile-") && settings.durability == Durability::Standard;
+    let spares = policy.starts_with("volatile-") && matches!(settings.durability, Durability::Standard { .. });
     let percent = used.saturating_mul(100).checked_div(limit).unwrap_or_default();
     let seen = match limit {
         0 => format!("{policy}, {} MiB in use, no limit", used >> 20),
@@ -238,7 +239,7 @@ mod tests {
             (&[("slave0", online), ("slave1", behind)], DURABLE, Mark::Fail),
             (&[("slave_read_only", online), ("slave0", online)], DURABLE, Mark::Fail),
             (&[("slave0", online), ("slave1", online), ("slave2", online)], DURABLE, Mark::Warn),
-            (&[], Durability::Standard, Mark::Ok),
+            (&[], Durability::Standard { replicas: 0 }, Mark::Ok),
         ] {
             let facts = Facts { replication: section(pairs), ..Facts::default() };
             assert_eq!(mark(|report| replicas(&settings(durability), &facts, report)), expected, "{pairs:?}");
@@ -252,8 +253,8 @@ mod tests {
         for (pairs, durability, expected) in [
             (&[("aof_enabled", "1")][..], DURABLE, Mark::Ok),
             (&[("aof_enabled", "0")], DURABLE, Mark::Fail),
-            (&[("aof_enabled", "0")], Durability::Standard, Mark::Warn),
-            (&[("aof_enabled", "1"), ("aof_last_write_status", "err")], Durability::Standard, Mark::Fail),
+            (&[("aof_enabled", "0")], Durability::Standard { replicas: 0 }, Mark::Warn),
+            (&[("aof_enabled", "1"), ("aof_last_write_status", "err")], Durability::Standard { replicas: 0 }, Mark::Fail),
             (&[("aof_enabled", "1"), ("aof_last_bgrewrite_status", "err")], DURABLE, Mark::Warn),
             (&[], DURABLE, Mark::Fail),
         ] {
@@ -268,8 +269,8 @@ mod tests {
         for (policy, used, limit, durability, expected) in [
             ("noeviction", "1", "0", DURABLE, Mark::Ok),
             ("noeviction", "95", "100", DURABLE, Mark::Warn),
-            ("allkeys-lru", "1", "0", Durability::Standard, Mark::Fail),
-            ("volatile-ttl", "1", "0", Durability::Standard, Mark::Warn),
+            ("allkeys-lru", "1", "0", Durability::Standard { replicas: 0 }, Mark::Fail),
+            ("volatile-ttl", "1", "0", Durability::Standard { replicas: 0 }, Mark::Warn),
             ("volatile-ttl", "1", "0", DURABLE, Mark::Fail),
             ("", "", "", DURABLE, Mark::Fail),
         ] {

@@ -1,10 +1,13 @@
 -- commit v1: all of a batch of transitions, or none of it.
 --
 -- KEYS[1] the control hash; KEYS[2..] pages and directories.
--- ARGV: generation, broker, operation, channel, news or nothing, number of checks, number of changes; then per check:
--- kind, key, field, stamp; then per change: kind, key, directory or 0, name in the directory, field, value.
--- Answers {'done', sequence, commits with a deny record, commits with an approval}, {'fenced', generation} or {'stale', number of the check, ...}.
-local control = redis.call('HMGET', KEYS[1], 'generation', 'operation:' .. ARGV[2], 'sequence', 'denied', 'approvals')
+-- ARGV: generation, broker, operation, channel, news or nothing, leave (`any` while nothing was lost, `ends`, `mends`),
+-- number of checks, number of changes; then per check: kind, key, field, stamp; then per change: kind, key, directory or
+-- 0, name in the directory, field, value.
+-- Answers {'done', sequence, commits with a deny record, commits with an approval}, {'fenced', generation}, {'mending'}
+-- or {'stale', number of the check, ...}.
+local control =
+  redis.call('HMGET', KEYS[1], 'generation', 'operation:' .. ARGV[2], 'sequence', 'denied', 'approvals', 'mending')
 if control[2] == ARGV[3] then
   -- It happened before. A write all the same, so that a WAIT behind it covers it on this connection too.
   redis.call('HSET', KEYS[1], 'operation:' .. ARGV[2], ARGV[3])
@@ -14,9 +17,13 @@ if control[1] ~= ARGV[1] then
   return {'fenced', control[1] or ''}
 end
 
-local at = 7
+if control[6] and ARGV[6] == 'any' then
+  return {'mending'}
+end
+
+local at = 8
 local stale = {'stale'}
-for check = 1, tonumber(ARGV[6]) do
+for check = 1, tonumber(ARGV[7]) do
   local kind, key, field, stamp = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3], ARGV[at + 4]
   at = at + 4
   local found
@@ -34,7 +41,7 @@ if #stale > 1 then
   return stale
 end
 
-for _ = 1, tonumber(ARGV[7]) do
+for _ = 1, tonumber(ARGV[8]) do
   local kind, key, directory, name = ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], tonumber(ARGV[at + 3]), ARGV[at + 4]
   local field, value = ARGV[at + 5], ARGV[at + 6]
   at = at + 6
@@ -55,6 +62,9 @@ for _ = 1, tonumber(ARGV[7]) do
   end
 end
 redis.call('HSET', KEYS[1], 'operation:' .. ARGV[2], ARGV[3])
+if ARGV[6] == 'mends' then
+  redis.call('HDEL', KEYS[1], 'mending')
+end
 local sequence = redis.call('HINCRBY', KEYS[1], 'sequence', 1)
 local denied, approvals = control[4] or '0', control[5] or '0'
 if ARGV[5] == 'denied' or ARGV[5] == 'both' then

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    const CAPACITY: usize = 64 * 1024;
+    const CAPACITY: usize = 256 * 1024;
 
     #[test]
     fn records_come_back_until_they_are_cleared() {

@@ -19,7 +19,9 @@ use async_trait::async_trait;
 use overlay::{Journaled as Entry, Overlay};
 use parking_lot::{Mutex, RwLock};
 use std::{io, path::Path, sync::Arc};
-use taskpass_lease::{Approval, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, Task, View, step};
+use taskpass_lease::{
+    Approval, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task, View, step,
+};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
     Timestamp,
@@ -103,6 +105,7 @@ impl Journaled {
         let denied = match committed.outcome() {
             Outcome::LeaseEnded(ended) => ended.deny.is_some(),
             Outcome::TaskEnded(ended) => ended.deny.is_some(),
+            Outcome::Denied(_) => true,
             _ => false,
         };
         if denied {
@@ -296,8 +299,16 @@ impl Store for Journaled {
         self.store.policy_history(before, limit).await
     }
 
+    async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
+        self.store.shared_keys().await
+    }
+
     fn history(&self) -> HistoryId {
         self.store.history()
+    }
+
+    fn mending(&self) -> watch::Receiver<bool> {
+        self.store.mending()
     }
 
     fn denied(&self) -> watch::Receiver<u64> {

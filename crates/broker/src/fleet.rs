@@ -1,0 +1,219 @@
+//! What the brokers on one store agree on, apart from tasks and leases: policies, signing keys, and who does what.
+//!
+//! The store decides. A broker that finds other policies or keys there takes them up; what it changes itself counts once the
+//! store has it. Between that and the moment at which the others have taken it up, they issue nothing under what is
+//! outdated: each plan is fenced by the revision in the store.
+
+use crate::Broker;
+use std::time::Duration;
+use taskpass_audit::{Action, Actor, Event};
+use taskpass_crypto::KeyError;
+use taskpass_lease::{
+    DenyKeys, Duty, EndTask, Event as Change, Outcome, ShareKeys, SharedKeys, TakeTurn, Task,
+};
+use taskpass_policy::Policies;
+use taskpass_store::TaskQuery;
+use taskpass_types::{EndReason, KeyGeneration, Reason, Refusal, TenantId};
+
+/// How long a turn lasts when its holder falls silent.
+const TURN: Duration = Duration::from_secs(3);
+
+/// What one broker knows of its fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    /// The number of the set of keys that is in use here.
+    keys: tokio::sync::Mutex<u64>,
+}
+
+impl Broker {
+    /// Takes up the policies that another broker put in force. Says whether there were any.
+    ///
+    /// # Errors
+    /// When the store does not answer, or its policies are not valid here: this broker issues nothing then.
+    pub async fn follow_policies(&self) -> Result<bool, Refusal> {
+        let store = &self.parts().store;
+        let newest = store.policy_revision().await?;
+        if newest.is_none() || newest.as_ref() == Some(self.policies().revision()) {
+            return Ok(false);
+        }
+        let _changing = self.0.changing.lock().await;
+        // Looked at again: what was just changed here is no news.
+        let Some(set) = store.policy_set(None).await? else { return Ok(false) };
+        if set.info.revision == *self.policies().revision() {
+            return Ok(false);
+        }
+        let policies = Policies::from_sources(set.sources).map_err(|error| {
+            Refusal::new(
+                Reason::PolicyInvalid,
+                format!("the policies that the fleet has are not valid here: {error}"),
+            )
+            .fix("upgrade this broker, or roll the policies back")
+        })?;
+        tracing::info!(revision = %policies.revision(), by = %set.info.by, "policies of the fleet are in force");
+        let event = Event::outcome(&TenantId::default(), Action::PolicyLoad, Actor::Broker("fleet"));
+        self.note(
+            event.policy_revision(policies.revision()).purpose(&format!("put in force by {}", set.info.by)),
+        );
+        self.parts().policies.swap(policies, self.now());
+        Ok(true)
+    }
+
+    /// Takes up the keys of the fleet, or shares this broker's when there are none.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the keys were sealed with another seal key.
+    pub async fn agree_on_keys(&self) -> Result<(), Refusal> {
+        let mut number = self.0.fleet.keys.lock().await;
+        self.pull_keys(&mut number).await?;
+        if *number == 0 {
+            self.push_keys(&mut number).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a change to the keys, on top of those of the fleet, and shares it. What another broker changed meanwhile
+    /// counts instead.
+    pub(crate) async fn change_keys<T>(
+        &self,
+        change: impl FnOnce(&taskpass_crypto::KeyRing) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if !self.parts().settings.fleet {
+            return change(&self.parts().keys);
+        }
+        let mut number = self.0.fleet.keys.lock().await;
+        self.pull_keys(&mut number).await?;
+        let changed = change(&self.parts().keys)?;
+        self.push_keys(&mut number).await?;
+        Ok(changed)
+    }
+
+    async fn pull_keys(&self, number: &mut u64) -> Result<(), Refusal> {
+        match self.parts().store.shared_keys().await? {
+            Some(shared) if shared.number != *number => self.take_up(&shared, number),
+            Some(_) => Ok(()),
+            None => {
+                *number = 0;
+                Ok(())
+            }
+        }
+    }
+
+    async fn push_keys(&self, number: &mut u64) -> Result<(), Refusal> {
+        let sealed = self.parts().keys.to_sealed().map_err(|error| unusable(&error))?;
+        let share = Change::ShareKeys(Box::new(ShareKeys { over: *number, sealed }));
+        match self.parts().store.apply(share, self.now()).await.map(|done| done.into_outcome()) {
+            Ok(Outcome::KeysShared(shared)) => {
+                *number = shared;
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.reason() == Reason::Superseded => {
+                // Whoever was first counts; what was made here was never used.
+                *number = 0;
+                self.pull_keys(number).await
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn take_up(&self, shared: &SharedKeys, number: &mut u64) -> Result<(), Refusal> {
+        self.parts().keys.take_up_sealed(&shared.sealed).map_err(|error| unusable(&error))?;
+        *number = shared.number;
+        let event = Event::outcome(&TenantId::default(), Action::KeyPublish, Actor::Broker("fleet"));
+        self.note(event.count(shared.number));
+        tracing::info!(number = shared.number, "the signing keys of the fleet are in use");
+        Ok(())
+    }
+
+    /// Whether a duty of the fleet is this broker's now. Alone it always is.
+    ///
+    /// # Errors
+    /// When the store does not answer; then it is nobody's.
+    pub(crate) async fn on_duty(&self, duty: Duty) -> Result<bool, Refusal> {
+        let parts = self.parts();
+        if !parts.settings.fleet {
+            return Ok(true);
+        }
+        let until = self.now().plus(TURN);
+        let take = TakeTurn { duty, broker: parts.settings.broker.clone(), until };
+        let outcome = parts.store.apply(Change::TakeTurn(take), self.now()).await?.into_outcome();
+        Ok(matches!(outcome, Outcome::Turn(turn) if turn.broker == parts.settings.broker))
+    }
+
+    /// Makes a store whole that has lost what it had acknowledged: new keys sign, every task that it says is running ends,
+    /// since some of them had ended, and one record cuts off what older keys signed. Until then it grants nothing.
+    ///
+    /// # Errors
+    /// When the keys cannot be changed or the record cannot be written; to be called again.
+    pub async fn make_whole(&self, why: &str) -> Result<KeyGeneration, Refusal> {
+        let tenant = TenantId::default();
+        let actor = Actor::Broker("recovery");
+        let event = |event: Event| event.purpose(why);
+        self.note(event(Event::intent(&tenant, Action::KeyActivate, actor.clone())));
+        let (old, now) = (self.parts().keys.signer().generation(), self.now());
+        self.change_keys(|keys| {
+            if keys.signer().generation() > old {
+                // Another broker of the fleet was first.
+                return Ok(());
+            }
+            match keys.rotate(now) {
+                // One that waits already will do.
+                Ok(_) | Err(KeyError::RotationPending { .. }) => {}
+                Err(error) => return Err(unusable(&error)),
+            }
+            keys.activate_now(now).map(drop).map_err(|error| unusable(&error))
+        })
+        .await?;
+        self.end_all_tasks(&tenant).await?;
+        let deny = DenyKeys { tenant: tenant.clone(), generation: old, by: actor.to_string() };
+        let done = self.parts().store.apply(Change::DenyKeys(deny), self.now()).await?;
+        let outcome = event(Event::outcome(&tenant, Action::KeyActivate, actor)).key_generation(old);
+        self.note(match done.into_outcome() {
+            Outcome::Denied(deny) => outcome.epoch(deny.epoch),
+            _ => outcome,
+        });
+        tracing::warn!(%old, why, "whatever older keys signed is refused from now on");
+        Ok(old)
+    }
+}
+
+impl Broker {
+    async fn end_all_tasks(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        let mut query = TaskQuery { tenant: tenant.clone(), running: true, ..TaskQuery::default() };
+        loop {
+            let page = self.parts().store.tasks(&query).await?;
+            for task in page.items {
+                self.end_lost(&task).await?;
+            }
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn end_lost(&self, task: &Task) -> Result<(), Refusal> {
+        let actor = Actor::Broker("recovery");
+        let (tenant, reason) = (task.tenant.clone(), EndReason::Killed);
+        self.note(Event::intent(&tenant, Action::TaskEnd, actor.clone()).task(task.id).reason(reason));
+        let outcome = Event::outcome(&tenant, Action::TaskEnd, actor.clone()).task(task.id).reason(reason);
+        let end = EndTask { tenant, task: task.id, reason, by: actor.to_string() };
+        match self.parts().store.apply(Change::EndTask(end), self.now()).await {
+            Ok(done) => {
+                self.note(match done.outcome() {
+                    Outcome::TaskEnded(ended) => {
+                        ended.deny.iter().fold(outcome, |outcome, deny| outcome.epoch(deny.epoch))
+                    }
+                    _ => outcome,
+                });
+                Ok(())
+            }
+            Err(refusal) => self.failed(outcome, refusal),
+        }
+    }
+}
+
+fn unusable(error: &KeyError) -> Refusal {
+    Refusal::new(Reason::SignerUnavailable, format!("the signing keys of the fleet cannot be used: {error}"))
+        .fix("all brokers of a fleet have the same seal key and the same trust domain")
+}
