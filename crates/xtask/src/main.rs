@@ -3,6 +3,7 @@
 //! A chore is written in Rust, not in shell, so that it is tested and runs the same on every machine.
 
 mod arch;
+mod servers;
 
 use anyhow::Context as _;
 use std::{
@@ -16,11 +17,18 @@ struct Chore {
     run: fn() -> anyhow::Result<ExitCode>,
 }
 
-const CHORES: &[Chore] = &[Chore {
-    name: "arch",
-    about: "check that the arrows between crates point one way, and the rules of the house",
-    run: arch::run,
-}];
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "arch",
+        about: "check that the arrows between crates point one way, and the rules of the house",
+        run: arch::run,
+    },
+    Chore {
+        name: "servers",
+        about: "find or install the Redis and Valkey that the tests start",
+        run: servers::run,
+    },
+];
 
 fn main() -> anyhow::Result<ExitCode> {
     let Some(name) = std::env::args().nth(1) else {

@@ -1,1 +1,27 @@
-//! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster.
+//! Real servers for tests: Redis and Valkey, started, paused, killed and restarted.
+//!
+//! A store that claims to survive kills, failovers and cut cables is only proved by servers that really die. So:
+//!
+//! - Nothing here is a fake. A server that is not installed is a failure that names its fix, never a skipped test.
+//! - Everything listens on free ports of 127.0.0.1 and writes below a temporary directory of its own.
+//! - Dropping a value kills the processes it started, those only, and removes their files.
+//! - Whoever waits, waits for an event with a deadline, and the panic of a missed deadline says for what.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness may panic: its caller is a test"
+)]
+
+mod options;
+mod program;
+mod resp;
+mod server;
+mod tls;
+mod wait;
+
+pub use options::Options;
+pub use program::{Kind, program};
+pub use resp::Reply;
+pub use server::Server;
+pub use wait::{free_port, until};
