@@ -37,7 +37,10 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("7", "broker or store unreachable, deadline passed, quota used up: ask again later"),
     ("8", "approval pending, or nobody decided in time"),
     ("9", "partly done: some failed, the list is on standard output"),
-    ("10", "a check found something: `policy check|test|diff|replay`, `audit verify`, `store check`, `doctor`, `serve --check`"),
+    (
+        "10",
+        "a check found something: `policy check|test|diff|replay`, `audit verify`, `store check`, `doctor`, `serve --check`",
+    ),
     ("124", "exec: a lease or the task ended, and the command was stopped"),
     ("125", "exec: failed before the command started"),
     ("126", "exec: the command is not executable"),

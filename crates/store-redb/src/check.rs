@@ -205,6 +205,7 @@ mod tests {
     #[test]
     fn what_others_reach_and_what_is_no_store_fails() {
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let path = dir.path().join("store.redb");
         fs::write(&path, "SQLite format 3").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();

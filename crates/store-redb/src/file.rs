@@ -64,24 +64,40 @@ pub(crate) fn close(database: Option<Database>) {
     }
 }
 
-/// A store gets its name only once it is whole, so that a crash here cannot leave half a store behind; and a link never
-/// replaces a store that another process made meanwhile.
 fn create(path: &Path) -> Result<(), OpenError> {
+    let (draft, database) = begin(path)?;
+    publish(path, &draft, database).map(drop)
+}
+
+/// Makes a store that has no name yet, and its directory.
+pub(crate) fn begin(path: &Path) -> Result<(PathBuf, Database), OpenError> {
     let failed = |error| OpenError::io(path, error);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(path)).map_err(failed)?;
     let draft = draft(path);
     remove_if_there(&draft).map_err(failed)?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
     let database = builder().create(&draft).map_err(|error| OpenError::database(path, error))?;
     prepare(&database).map_err(|error| OpenError::damaged(path, error))?;
+    Ok((draft, database))
+}
+
+/// A store gets its name only once it is whole, so that a crash here cannot leave half a store behind; and a link never
+/// replaces a store that another process made meanwhile. Whether it was this one that got the name.
+pub(crate) fn publish(path: &Path, draft: &Path, database: Database) -> Result<bool, OpenError> {
+    let failed = |error| OpenError::io(path, error);
     database.close().map_err(|error| OpenError::database(path, error))?;
-    match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
-    }
-    remove_if_there(&draft).map_err(failed)?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    let named = match fs::hard_link(draft, path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(failed(error)),
+    };
+    remove_if_there(draft).map_err(failed)?;
+    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    Ok(named)
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn draft(path: &Path) -> PathBuf {
@@ -90,7 +106,7 @@ fn draft(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -10,6 +10,7 @@
 
 mod backend;
 pub mod check;
+mod dump;
 mod error;
 #[cfg(test)]
 mod faults;
@@ -19,6 +20,7 @@ mod tables;
 mod writer;
 
 pub use backend::RedbBackend;
+pub use dump::{Export, Import};
 pub use error::OpenError;
 
 /// The embedded store.

@@ -137,7 +137,7 @@ async fn run(caller: &mut Caller, layout: &Layout, sweep: &Sweep) -> Result<Vec<
 }
 
 /// What a sweep finds in these pages, in its order.
-async fn pages(
+pub(crate) async fn pages(
     caller: &mut Caller,
     layout: &Layout,
     sweep: &Sweep,

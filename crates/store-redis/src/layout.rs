@@ -187,6 +187,11 @@ fn holder(key: &[u8]) -> usize {
     tenant + name(key, tenant) + ID
 }
 
+/// Every page that requests can be on.
+pub(crate) fn request_pages() -> impl Iterator<Item = Vec<u8>> {
+    (0..REQUEST_PAGES).map(|number| number.to_be_bytes().to_vec())
+}
+
 fn spread(key: &[u8]) -> Vec<u8> {
     let hash = digest(&SHA256, key);
     let number = hash.as_ref().first_chunk::<2>().map_or(0, |bytes| u16::from_be_bytes(*bytes));

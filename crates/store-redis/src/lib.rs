@@ -14,6 +14,7 @@ mod backend;
 mod batch;
 pub mod check;
 mod draft;
+mod dump;
 mod error;
 mod fetch;
 mod journal;
@@ -27,6 +28,7 @@ mod settings;
 mod writer;
 
 pub use backend::{OpenError, RedisBackend};
+pub use dump::{Export, Import};
 pub use settings::{Account, Address, Durability, Place, Settings, TlsFiles};
 
 /// The store of a fleet.

@@ -145,6 +145,10 @@ impl Ledger {
             Some(b"done") => {
                 return Err(Trouble::Unknown("too few replicas confirmed the generation".to_owned()));
             }
+            Some(b"restoring") => {
+                let why = "a backup is being restored into it; if that broke off, run `taskpass store restore` again";
+                return Err(Trouble::Refused(why.to_owned()));
+            }
             _ => return Err(Trouble::Refused("another broker begins a generation".to_owned())),
         }
         if lost {

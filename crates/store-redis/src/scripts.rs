@@ -5,11 +5,12 @@ use redis::{Value, aio::MultiplexedConnection, cmd, pipe};
 use std::sync::Arc;
 
 /// The scripts' texts, by name and version.
-pub(crate) const SCRIPTS: [(&str, &str); 4] = [
+pub(crate) const SCRIPTS: [(&str, &str); 5] = [
     ("adopt", include_str!("scripts/adopt.lua")),
     ("commit", include_str!("scripts/commit.lua")),
     ("probe", include_str!("scripts/probe.lua")),
     ("read", include_str!("scripts/read.lua")),
+    ("restore", include_str!("scripts/restore.lua")),
 ];
 
 /// The scripts' names on a server, which are the hashes of their texts.
@@ -19,6 +20,7 @@ struct Hashes {
     commit: String,
     probe: String,
     read: String,
+    restore: String,
 }
 
 /// One connection on which scripts are called.
@@ -53,9 +55,9 @@ impl Caller {
             let hash: String = cmd("SCRIPT").arg("LOAD").arg(text).query_async(&mut connection).await?;
             hashes.push(hash);
         }
-        let [adopt, commit, probe, read] =
-            <[String; 4]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
-        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, probe, read }) })
+        let [adopt, commit, probe, read, restore] =
+            <[String; 5]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
+        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, probe, read, restore }) })
     }
 
     /// The same scripts on another connection to the same server.
@@ -96,6 +98,7 @@ impl Caller {
             Script::Adopt => &self.hashes.adopt,
             Script::Commit => &self.hashes.commit,
             Script::Probe => &self.hashes.probe,
+            Script::Restore => &self.hashes.restore,
         };
         let mut pipeline = pipe();
         pipeline.add_command(call(hash, keys, arguments)).ignore_errors();
@@ -125,6 +128,7 @@ pub(crate) enum Script {
     Adopt,
     Commit,
     Probe,
+    Restore,
 }
 
 /// What a write answered.

@@ -93,7 +93,8 @@ impl About {
     }
 }
 
-async fn control(link: &mut Link, layout: &Layout) -> Result<HashMap<Vec<u8>, Vec<u8>>, Trouble> {
+/// The control hash, as it is.
+pub(crate) async fn control(link: &mut Link, layout: &Layout) -> Result<HashMap<Vec<u8>, Vec<u8>>, Trouble> {
     let answers = link.writer.read(vec![layout.control()], vec![b"rows".to_vec()]).await?;
     let mut texts = texts(answers.into_iter().next().unwrap_or(Value::Nil))?.into_iter();
     let mut fields = HashMap::new();

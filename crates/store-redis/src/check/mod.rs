@@ -10,6 +10,7 @@ mod probe;
 mod server;
 
 pub use about::About;
+pub(crate) use about::control;
 pub use taskpass_store::{Line, Mark, Report};
 
 use crate::{
@@ -94,7 +95,7 @@ async fn reach(settings: &Settings, report: &mut Report) -> Option<(Link, Facts)
 }
 
 /// The way out, as far as the server's words show it.
-fn fix(settings: &Settings, trouble: &Trouble) -> String {
+pub(crate) fn fix(settings: &Settings, trouble: &Trouble) -> String {
     let said = trouble.to_string();
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["WRONGPASS", "NOAUTH", "uthentication"]) {

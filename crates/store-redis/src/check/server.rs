@@ -101,18 +101,20 @@ pub(super) fn replicas(settings: &Settings, facts: &Facts, report: &mut Report) 
         Durability::Standard { replicas: 0 } => {
             report.ok("replicas", format!("{seen}; an acknowledgement waits for none (`standard`)"));
         }
-        Durability::Durable { replicas } | Durability::Standard { replicas } if online < replicas => report.say(
-            Mark::Fail,
-            "replicas",
-            format!("{seen}, {replicas} have to confirm (`replicas`)"),
-            "bring the others back: redis-cli INFO replication shows who follows",
-        ),
-        Durability::Durable { replicas } | Durability::Standard { replicas } if online > replicas => report.say(
-            Mark::Warn,
-            "replicas",
-            format!("{seen}, only {replicas} have to confirm: one that lacks an end could be promoted"),
-            format!("set `replicas = {online}`, or give the others replica-priority 0"),
-        ),
+        Durability::Durable { replicas } | Durability::Standard { replicas } if online < replicas => report
+            .say(
+                Mark::Fail,
+                "replicas",
+                format!("{seen}, {replicas} have to confirm (`replicas`)"),
+                "bring the others back: redis-cli INFO replication shows who follows",
+            ),
+        Durability::Durable { replicas } | Durability::Standard { replicas } if online > replicas => report
+            .say(
+                Mark::Warn,
+                "replicas",
+                format!("{seen}, only {replicas} have to confirm: one that lacks an end could be promoted"),
+                format!("set `replicas = {online}`, or give the others replica-priority 0"),
+            ),
         Durability::Durable { .. } => report.ok("replicas", format!("{seen}, all have to confirm")),
         Durability::Standard { .. } => report.ok("replicas", format!("{seen}, all have to confirm an end")),
     }
@@ -162,7 +164,8 @@ pub(super) fn eviction(settings: &Settings, facts: &Facts, report: &mut Report) 
     let policy = text(&facts.memory, "maxmemory_policy");
     let (used, limit) = (number(&facts.memory, "used_memory"), number(&facts.memory, "maxmemory"));
     // Our keys do not expire, so a policy that takes only such spares them.
-    let spares = policy.starts_with("volatile-") && matches!(settings.durability, Durability::Standard { .. });
+    let spares =
+        policy.starts_with("volatile-") && matches!(settings.durability, Durability::Standard { .. });
     let percent = used.saturating_mul(100).checked_div(limit).unwrap_or_default();
     let seen = match limit {
         0 => format!("{policy}, {} MiB in use, no limit", used >> 20),
@@ -254,7 +257,11 @@ mod tests {
             (&[("aof_enabled", "1")][..], DURABLE, Mark::Ok),
             (&[("aof_enabled", "0")], DURABLE, Mark::Fail),
             (&[("aof_enabled", "0")], Durability::Standard { replicas: 0 }, Mark::Warn),
-            (&[("aof_enabled", "1"), ("aof_last_write_status", "err")], Durability::Standard { replicas: 0 }, Mark::Fail),
+            (
+                &[("aof_enabled", "1"), ("aof_last_write_status", "err")],
+                Durability::Standard { replicas: 0 },
+                Mark::Fail,
+            ),
             (&[("aof_enabled", "1"), ("aof_last_bgrewrite_status", "err")], DURABLE, Mark::Warn),
             (&[], DURABLE, Mark::Fail),
         ] {

@@ -2,10 +2,13 @@
 --
 -- KEYS[1] the control hash. ARGV: the generation that was seen (empty: none), the new one, its home, its history, and
 -- '1' if the ledger has lost something. The base is the sequence that the generation begins after.
--- Answers {'done'} or {'fenced', generation}.
+-- Answers {'done'}, {'fenced', generation}, or {'restoring'} while rows of a backup go in.
 local generation = redis.call('HGET', KEYS[1], 'generation') or ''
 if generation ~= ARGV[1] then
   return {'fenced', generation}
+end
+if redis.call('HGET', KEYS[1], 'restoring') then
+  return {'restoring'}
 end
 local base = redis.call('HGET', KEYS[1], 'sequence') or '0'
 redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'home', ARGV[3], 'history', ARGV[4], 'base', base)

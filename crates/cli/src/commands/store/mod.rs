@@ -2,6 +2,7 @@
 
 mod check;
 mod info;
+mod transfer;
 
 use crate::{
     commands::serve,
@@ -10,20 +11,26 @@ use crate::{
     session::{Outcome, Session},
 };
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check, back up, restore and move the store
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Backup(transfer::BackUp),
     Check(check::Check),
     Info(info::Info),
+    Migrate(transfer::Migrate),
+    Restore(transfer::Restore),
 }
 
 impl Command {
     pub(super) async fn run(self, session: &Session) -> Outcome {
         match self {
+            Self::Backup(command) => command.run(session).await,
             Self::Check(command) => command.run(session).await,
             Self::Info(command) => command.run(session).await,
+            Self::Migrate(command) => command.run(session).await,
+            Self::Restore(command) => command.run(session).await,
         }
     }
 }
@@ -38,8 +45,12 @@ pub(super) struct Whose {
 
 impl Whose {
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config).map_err(|error| serve::failure(Exit::Usage, &error))
+        load(&self.config)
     }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|error| serve::failure(Exit::Usage, &error))
 }
 
 pub(super) use check::report;
