@@ -148,6 +148,8 @@ pub(crate) fn client(
     match &settings.tls {
         None => Client::open(info(ConnectionAddr::Tcp(host, port))?).map_err(invalid),
         Some(files) => {
+            // The client takes the process's provider and panics when there is none; whoever set one before keeps it.
+            drop(rustls::crypto::ring::default_provider().install_default());
             let place = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
             Client::build_with_tls(info(place)?, certificates(files)?).map_err(invalid)
         }
