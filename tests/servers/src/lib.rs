@@ -1,4 +1,4 @@
-//! Real servers for tests: Redis and Valkey, started, paused, killed and restarted.
+//! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster.
 //!
 //! A store that claims to survive kills, failovers and cut cables is only proved by servers that really die. So:
 //!
@@ -10,18 +10,27 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a harness may panic: its caller is a test"
 )]
 
+mod cluster;
 mod options;
 mod program;
+mod proxy;
+mod replicated;
 mod resp;
+mod sentinels;
 mod server;
 mod tls;
 mod wait;
 
+pub use cluster::Cluster;
 pub use options::Options;
 pub use program::{Kind, program};
+pub use proxy::Proxy;
+pub use replicated::Replicated;
 pub use resp::Reply;
+pub use sentinels::Sentinels;
 pub use server::Server;
 pub use wait::{free_port, until};

@@ -8,7 +8,7 @@ use crate::{
     options::{SOCKET, USERS},
     program,
     resp::Connection,
-    tls, wait,
+    tls, until, wait,
 };
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -16,7 +16,7 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -58,6 +58,12 @@ impl Server {
             fs::write(directory.path().join(USERS), users).unwrap();
         }
         Self::launch(kind, port, directory, &options.file(port), options.login, false).await
+    }
+
+    /// Starts a Sentinel with this configuration file.
+    pub(crate) async fn start_sentinel(kind: Kind, port: u16, file: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("taskpass-sentinel-").tempdir().unwrap();
+        Self::launch(kind, port, directory, file, None, true).await
     }
 
     async fn launch(
@@ -143,15 +149,9 @@ impl Server {
 
     /// Asks it to end with SIGTERM, also when paused, and waits until it is gone.
     pub async fn stop(&self) {
-        if let Some(process) = &*self.process.lock() {
-            process.signal(Signal::TERM);
-            process.signal(Signal::CONT);
-        }
         let what = format!("{} at port {} to stop", self.kind, self.port);
-        wait::until_true(&what, async || {
-            self.process.lock().as_mut().is_none_or(|process| process.ended().is_some())
-        })
-        .await;
+        // Asked again and again: a server that is writing its first append-only file refuses.
+        wait::until_true(&what, || async { self.process.lock().as_mut().is_none_or(Process::stopped) }).await;
         *self.process.lock() = None;
     }
 
@@ -187,7 +187,7 @@ impl Server {
     /// When its process ended, or after a deadline.
     pub async fn ready(&self) {
         let what = format!("{} at port {} to answer", self.kind, self.port);
-        wait::until_true(&what, async || {
+        wait::until_true(&what, || async {
             let ended = self.process.lock().as_mut().and_then(Process::ended);
             if let Some(status) = ended {
                 panic!("{} at port {} ended with {status}; its log:\n{}", self.kind, self.port, self.log());
@@ -260,14 +260,33 @@ impl Server {
         fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// Waits until this replica of it has a working link and all that was written so far.
+    /// Waits until this replica of it has a working link and, on its disk too, all that was written so far.
     pub async fn in_sync(&self, replica: &Self) {
         let what = format!("the replica at port {} to have all of port {}", replica.port, self.port);
-        wait::until_true(&what, async || {
+        wait::until_true(&what, || async {
             let (here, there) = (self.info("replication").await, replica.info("replication").await);
             there.get("master_link_status").is_some_and(|status| status == "up")
                 && here.contains_key("master_repl_offset")
                 && here.get("master_repl_offset") == there.get("slave_repl_offset")
+                && replica.is_on_disk().await
+        })
+        .await;
+    }
+
+    /// Whether no append-only file is being written anew. After a full synchronisation one is, and a replica that is
+    /// killed meanwhile comes back without its data.
+    async fn is_on_disk(&self) -> bool {
+        let info = self.info("persistence").await;
+        ["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+            .iter()
+            .all(|field| info.get(*field).is_some_and(|value| value == "0"))
+    }
+
+    /// Waits until it is a primary.
+    pub(crate) async fn is_primary(&self) {
+        let what = format!("port {} to be a primary", self.port);
+        until(&what, || async {
+            self.info("replication").await.get("role").filter(|role| *role == "master").cloned()
         })
         .await;
     }
@@ -289,7 +308,16 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    fn ended(&mut self) -> Option<std::process::ExitStatus> {
+    /// Asks it to end; whether it has.
+    fn stopped(&mut self) -> bool {
+        self.ended().is_some() || {
+            self.signal(Signal::TERM);
+            self.signal(Signal::CONT);
+            false
+        }
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 }

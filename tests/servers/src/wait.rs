@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// # Panics
 ///
 /// After 30 s, with `what` in the message.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let watch = async {
         loop {
             if let Some(seen) = look().await {
@@ -34,8 +34,12 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 /// Like [`until`], for what is true or not.
-pub(crate) async fn until_true(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    until(what, async || look().await.then_some(())).await;
+pub(crate) async fn until_true<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
+    until(what, || {
+        let seen = look();
+        async { seen.await.then_some(()) }
+    })
+    .await;
 }
 
 /// A port of 127.0.0.1 at which nobody listens.
