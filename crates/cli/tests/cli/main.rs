@@ -12,4 +12,5 @@ mod approvals;
 mod commands;
 mod exec;
 mod policies;
+mod stores;
 mod support;
