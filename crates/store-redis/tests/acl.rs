@@ -5,17 +5,26 @@
 mod support;
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
-use support::{PASSWORD, STANDARD, account, open, settings, users};
+use support::{DURABLE, PASSWORD, STANDARD, account, open, settings, users};
 use taskpass_lease::Limits;
 use taskpass_servers::{Kind, Options, Reply, Server};
 use taskpass_store::conformance::{self, Home};
-use taskpass_store_redis::{RedisBackend, RedisStore, Settings};
+use taskpass_store_redis::{
+    RedisBackend, RedisStore, Settings,
+    check::{self, Mark},
+};
+use taskpass_types::SystemClock;
 
-async fn guarded(kind: Kind) -> Server {
+/// As deploy/redis has it, but for where the file with the users is.
+async fn guarded(kind: Kind, more: &[&str], replica_of: Option<u16>) -> Server {
     let login = Some(("admin".to_owned(), PASSWORD.to_owned()));
+    let ours =
+        include_str!("../../../deploy/redis/redis.conf").lines().filter(|line| !line.starts_with("aclfile"));
     // What a server refuses to everybody would prove nothing.
-    let lines = vec!["enable-debug-command yes".to_owned(), "enable-module-command yes".to_owned()];
-    Server::start(kind, Options { users_acl: Some(users()), login, lines, ..Options::default() }).await
+    let open = ["enable-debug-command yes", "enable-module-command yes"];
+    let lines = ours.chain(open).chain(more.iter().copied()).map(str::to_owned).collect();
+    Server::start(kind, Options { users_acl: Some(users()), login, lines, replica_of, ..Options::default() })
+        .await
 }
 
 fn as_broker(server: &Server) -> Settings {
@@ -43,7 +52,7 @@ impl Home for Guarded {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_s_user_can_do_all_that_a_store_does() {
     for kind in Kind::ALL {
-        let server = Arc::new(guarded(kind).await);
+        let server = Arc::new(guarded(kind, &[], None).await);
         // Each behaviour wants an empty ledger, and the user has only one.
         macro_rules! behave {
             ($($behaviour:ident)*) => {
@@ -63,9 +72,34 @@ async fn a_broker_s_user_can_do_all_that_a_store_does() {
 }
 
 #[tokio::test]
+async fn a_replica_s_user_can_follow_and_no_more() {
+    for kind in Kind::ALL {
+        let primary = guarded(kind, &[], None).await;
+        let login = [format!("masterauth \"{PASSWORD}\""), "masteruser replica".to_owned()];
+        let login: Vec<&str> = login.iter().map(String::as_str).collect();
+        let replica = guarded(kind, &login, Some(primary.port())).await;
+        primary.in_sync(&replica).await;
+        let durable = Settings { durability: DURABLE, ..as_broker(&primary) };
+        let report = check::check(&durable, &SystemClock::default()).await;
+        assert_eq!(report.count(Mark::Fail) + report.count(Mark::Warn), 0, "{report:#?}");
+        drop(open(durable).await.unwrap());
+        for command in [&["GET", "x"][..], &["INFO"], &["FLUSHALL"]] {
+            let reply = primary.command_as("replica", PASSWORD, command).await;
+            assert!(
+                matches!(&reply, Reply::Error(error) if error.starts_with("NOPERM")),
+                "{command:?}: {reply:?}"
+            );
+        }
+        let admin = Settings { account: account("admin", PASSWORD), ..settings(&primary, STANDARD) };
+        let report = check::check(&admin, &SystemClock::default()).await;
+        assert!(report.lines.iter().any(|line| line.what == "fsync" && line.seen == "always"), "{report:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_broker_s_user_can_do_nothing_else() {
     for kind in Kind::ALL {
-        let server = guarded(kind).await;
+        let server = guarded(kind, &[], None).await;
         drop(open(as_broker(&server)).await.unwrap());
         server.command(&["SET", "other:key", "theirs"]).await.accepted();
         for command in [

@@ -172,3 +172,25 @@ async fn another_application_s_keys_are_not_ours_to_touch() {
         assert_eq!(server.command(&["GET", key]).await.text().as_deref(), Some("theirs"), "{key}");
     }
 }
+
+#[tokio::test]
+async fn what_the_server_says_leads_to_the_way_out() {
+    let lonely = server(&["min-replicas-to-write 1"]).await;
+    let report = look(&settings(&lonely, STANDARD)).await;
+    assert!(line(&report, "write").fix.contains("min-replicas-to-write"), "{report:#?}");
+    let full = server(&["maxmemory 1mb"]).await;
+    let report = look(&settings(&full, STANDARD)).await;
+    assert!(line(&report, "write").fix.contains("maxmemory"), "{report:#?}");
+
+    let login = Some(("admin".to_owned(), PASSWORD.to_owned()));
+    let guarded =
+        Server::start(Kind::Redis, Options { users_acl: Some(users()), login, ..Options::default() }).await;
+    let other = Settings {
+        account: account("taskpass", PASSWORD),
+        ledger: "other".to_owned(),
+        ..settings(&guarded, STANDARD)
+    };
+    let report = look(&other).await;
+    assert!(failed(&report).contains(&"write"), "{report:#?}");
+    assert!(report.failed().all(|line| line.fix.contains("~{other}:*")), "{report:#?}");
+}

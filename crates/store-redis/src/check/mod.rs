@@ -96,16 +96,17 @@ async fn reach(settings: &Settings, report: &mut Report) -> Option<(Link, Facts)
 
 /// The way out, as far as the server's words show it.
 pub(crate) fn fix(settings: &Settings, trouble: &Trouble) -> String {
-    let said = trouble.to_string();
+    // The client writes the codes of a server its own way: `NoPerm` for `NOPERM`.
+    let said = trouble.to_string().to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["WRONGPASS", "NOAUTH", "uthentication"]) {
+    if has(&["wrongpass", "noauth", "authentication"]) {
         "give `user` and `password` of a user that the server has; deploy/redis has one to copy".to_owned()
-    } else if has(&["NOPERM", "can't run this command"]) {
+    } else if has(&["noperm", "no permissions", "can't run this command"]) {
         format!("give the user exactly these rights: {}", probe::acl(&settings.ledger))
-    } else if has(&["ertificate", "UnknownIssuer", "tls"]) {
+    } else if has(&["certificate", "unknownissuer", "tls"]) {
         "let `tls.ca` name the authority that signed the server's certificate, and `address` a name in it"
             .to_owned()
-    } else if has(&["WRONGTYPE", "no Taskpass ledger"]) {
+    } else if has(&["wrongtype", "wrong kind of value", "no taskpass ledger"]) {
         "another application uses our keys: give Taskpass another `ledger` name, or a server of its own"
             .to_owned()
     } else {

@@ -127,12 +127,12 @@ pub(super) async fn writes(settings: &Settings, link: &mut Link, report: &mut Re
 }
 
 fn refused(settings: &Settings, trouble: &Trouble) -> String {
-    let said = trouble.to_string();
+    let said = trouble.to_string().to_lowercase();
     for (word, fix) in [
-        ("NOREPLICAS", "bring the replicas back: the server wants min-replicas-to-write of them"),
-        ("MISCONF", "make room on the server's disk: it cannot save, and so takes no writes"),
-        ("OOM", "raise maxmemory"),
-        ("READONLY", "this is a replica: let `address` name the primary, or use Sentinel"),
+        ("noreplicas", "bring the replicas back: the server wants min-replicas-to-write of them"),
+        ("misconf", "make room on the server's disk: it cannot save, and so takes no writes"),
+        ("oom", "raise maxmemory"),
+        ("readonly", "this is a replica: let `address` name the primary, or use Sentinel"),
     ] {
         if said.contains(word) {
             return fix.to_owned();
