@@ -6,8 +6,8 @@ use std::collections::HashMap;
 const SERVICE: &str = "taskpass";
 const SENTINELS: usize = 3;
 
-/// Servers and the Sentinels that watch them. A primary counts as down after 500 ms; a failover that got stuck is tried
-/// again after 6 s.
+/// Servers and the Sentinels that watch them. A primary counts as down after 2 s; a failover that got stuck is tried
+/// again after 6 s; a primary that comes back is made a replica after about 10 s.
 pub struct Sentinels {
     servers: Vec<Server>,
     sentinels: Vec<Server>,
@@ -58,18 +58,32 @@ impl Sentinels {
         self.servers.iter().find(|server| server.port() == port).expect("no server has this port")
     }
 
-    /// Waits until every Sentinel knows all servers and all Sentinels, and takes the primary for alive.
+    /// Waits until another failover would succeed: every running Sentinel knows all servers and all Sentinels and takes
+    /// the primary for alive, and every other running server follows it.
     pub async fn wait_ready(&self) {
-        let (replicas, others) = ((self.servers.len() - 1).to_string(), (SENTINELS - 1).to_string());
-        let expected = [("flags", "master"), ("num-slaves", &*replicas), ("num-other-sentinels", &*others)];
-        for sentinel in &self.sentinels {
-            let what = format!("the Sentinel at port {} to know the others", sentinel.port());
+        wait::until_true("every Sentinel to know the others", || self.know_each_other()).await;
+        let primary = self.primary().await.to_string();
+        for server in self.servers.iter().filter(|server| server.port().to_string() != primary) {
+            let what = format!("port {} to follow the primary at port {primary}", server.port());
             wait::until_true(&what, || async {
-                let seen = fields(&sentinel.command(&["SENTINEL", "MASTER", SERVICE]).await);
-                expected.iter().all(|(name, value)| seen.get(*name).is_some_and(|seen| seen == value))
+                let info = server.info("replication").await;
+                let up = info.get("master_link_status").is_some_and(|status| status == "up");
+                !server.answers() || up && info.get("master_port") == Some(&primary)
             })
             .await;
         }
+    }
+
+    async fn know_each_other(&self) -> bool {
+        let (replicas, others) = ((self.servers.len() - 1).to_string(), (SENTINELS - 1).to_string());
+        let expected = [("flags", "master"), ("num-slaves", &*replicas), ("num-other-sentinels", &*others)];
+        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.answers()) {
+            let seen = fields(&sentinel.command(&["SENTINEL", "MASTER", SERVICE]).await);
+            if !expected.iter().all(|(name, value)| seen.get(*name).is_some_and(|seen| seen == value)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until every other running server has all that was written to the primary so far.
@@ -116,10 +130,14 @@ impl Sentinels {
     }
 }
 
+/// A Sentinel connects again at most once a second, also to the server that it just made the primary. With less than that
+/// it takes a healthy new primary for down and promotes the next one, and so on.
+const DOWN_AFTER_MILLISECONDS: u16 = 2000;
+
 fn watching(port: u16) -> String {
     format!(
         "sentinel monitor {SERVICE} 127.0.0.1 {port} 2\n\
-         sentinel down-after-milliseconds {SERVICE} 500\n\
+         sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLISECONDS}\n\
          sentinel failover-timeout {SERVICE} 3000\n"
     )
 }

@@ -150,7 +150,7 @@ async fn a_replica_follows_unless_cut_and_is_promoted() {
     }
 }
 
-async fn a_replica_takes_over(kind: Kind) {
+async fn a_replica_takes_over(kind: Kind) -> (Sentinels, u16) {
     let servers = Sentinels::start(kind, 2).await;
     assert_eq!((servers.addresses().len(), servers.service()), (3, "taskpass"));
     set(servers.server(servers.primary().await), "v").await;
@@ -160,10 +160,9 @@ async fn a_replica_takes_over(kind: Kind) {
     assert_eq!(servers.primary().await, new);
     assert_eq!(get(servers.server(new)).await, "v");
     set(servers.server(new), "w").await;
-
-    servers.server(old).restart().await;
-    servers.server(new).in_sync(servers.server(old)).await;
-    assert_eq!(get(servers.server(old)).await, "w");
+    servers.wait_ready().await;
+    assert_eq!(servers.primary().await, new);
+    (servers, old)
 }
 
 #[tokio::test]
@@ -172,8 +171,12 @@ async fn sentinels_of_redis_replace_a_killed_primary() {
 }
 
 #[tokio::test]
-async fn sentinels_of_valkey_replace_a_killed_primary() {
-    a_replica_takes_over(Kind::Valkey).await;
+async fn sentinels_of_valkey_replace_a_killed_primary_that_comes_back_as_a_replica() {
+    let (servers, old) = a_replica_takes_over(Kind::Valkey).await;
+    servers.server(old).restart().await;
+    servers.wait_ready().await;
+    servers.in_sync().await;
+    assert_eq!(get(servers.server(old)).await, "w");
 }
 
 async fn slots_move(kind: Kind) {
