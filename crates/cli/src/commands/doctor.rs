@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taskpass_audit::{VerifyError, verify_dir};
-use taskpass_store::{Mark, Report};
+use taskpass_store::{Mark, Report, journal::has_records};
 use taskpass_types::{Clock as _, Timestamp};
 
 /// No broker ran before this was written, so a clock that says so is wrong: 2026-01-01.
@@ -58,6 +58,7 @@ async fn examine(config: &Config, session: &Session, report: &mut Report) {
     seal(config, report);
     data(&config.data.dir, report);
     audit(&config.data.audit(), report);
+    journal(&config.data.revocations(), report);
     clock(session.clock.now(), report);
     report.lines.extend(store::report(config, &session.clock).await.lines);
 }
@@ -140,6 +141,21 @@ fn audit(dir: &Path, report: &mut Report) {
         ),
         Err(VerifyError::Unreadable(error)) => {
             report.say(Mark::Fail, "audit log", error.to_string(), "run this as the broker's user");
+        }
+    }
+}
+
+fn journal(path: &Path, report: &mut Report) {
+    match has_records(path) {
+        Ok(false) => report.ok("journal", "no end waits for the store to write again"),
+        Ok(true) => report.say(
+            Mark::Warn,
+            "journal",
+            format!("ends wait in `{}`: the store did not write when they were acknowledged", path.display()),
+            "repair the store; a broker that runs writes them with its next write",
+        ),
+        Err(error) => {
+            report.say(Mark::Fail, "journal", error.to_string(), "run this as the broker's user");
         }
     }
 }

@@ -98,6 +98,20 @@ async fn an_embedded_store_is_backed_up_once_its_broker_stopped_and_restored_whe
     assert!(!file.exists());
     server.stop().await;
 
+    // Acknowledged, and not in the store yet: the journal of a full disk.
+    let journal = ground.path("old/revocations.journal");
+    let empty = fs::read(&journal).unwrap();
+    fs::write(&journal, [&[9][..], &empty[1..]].concat()).unwrap();
+    let waiting = taskpass(&["store", "backup", arg(&file), "-c", arg(&old)]).await;
+    assert!(
+        waiting.code == 6 && waiting.stderr.contains("ends wait"),
+        "{}: {}",
+        waiting.code,
+        waiting.stderr
+    );
+    assert!(taskpass(&["doctor", "-c", arg(&old)]).await.stdout.contains("warn  journal"));
+    fs::write(&journal, empty).unwrap();
+
     let copied = json(&["store", "backup", arg(&file), "-c", arg(&old)]).await;
     assert_eq!(copied["kind"], "StoreCopy");
     assert_eq!(keys(&copied["item"]), ["from", "to", "time", "meanwhile", "total", "rows"]);

@@ -115,6 +115,20 @@ impl JournalFile {
     }
 }
 
+/// Whether ends wait in the journal at `path`, by how it begins; also while a broker has it open.
+///
+/// # Errors
+/// When it cannot be read; one that is not there is empty.
+pub fn has_records(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(HEAD as u64).read_to_end(&mut head)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(head.iter().any(|byte| *byte != 0) && head != CLEARED)
+}
+
 fn damaged(how: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged: {how}"))
 }
@@ -148,15 +162,18 @@ mod tests {
     fn records_come_back_until_they_are_cleared() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
+        assert!(!has_records(&path).unwrap(), "there is none");
         let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
-        assert!(records.is_empty());
+        assert!(records.is_empty() && !has_records(&path).unwrap());
         file.append(b"one").unwrap();
+        assert!(has_records(&path).unwrap());
         file.append(b"two").unwrap();
         assert!(JournalFile::open(&path, CAPACITY).is_err(), "only one may have it open");
         drop(file);
         let (mut file, records) = JournalFile::open(&path, CAPACITY).unwrap();
         assert_eq!(records, [b"one", b"two"]);
         file.clear().unwrap();
+        assert!(!has_records(&path).unwrap());
         file.append(b"three").unwrap();
         drop(file);
         assert_eq!(JournalFile::open(&path, CAPACITY).unwrap().1, [b"three"]);

@@ -12,7 +12,7 @@
 mod file;
 mod overlay;
 
-pub use file::JournalFile;
+pub use file::{JournalFile, has_records};
 
 use crate::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use async_trait::async_trait;

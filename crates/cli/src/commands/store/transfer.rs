@@ -11,7 +11,10 @@ use crate::{
 use clap::Args;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
-use taskpass_store::dump::{Backup, BackupWriter, Counts, DumpError, Head, Sink, Source, copy};
+use taskpass_store::{
+    dump::{Backup, BackupWriter, Counts, DumpError, Head, Sink, Source, copy},
+    journal::has_records,
+};
 use taskpass_store_redb as redb;
 use taskpass_store_redis as redis;
 use taskpass_types::LeaseId;
@@ -175,7 +178,19 @@ fn place(config: &Config) -> String {
     }
 }
 
+/// Rows without the ends that this machine keeps until the store writes again would have forgotten these.
+fn no_end_waits(config: &Config) -> Result<(), Failure> {
+    let path = config.data.revocations();
+    if !has_records(&path)? {
+        return Ok(());
+    }
+    let what = format!("ends wait in `{}` until the store writes again", path.display());
+    Err(Failure::new(Exit::Conflict, what)
+        .fix("start the broker: its first write brings them into the store"))
+}
+
 async fn source(config: &Config) -> Result<Box<dyn Source>, Failure> {
+    no_end_waits(config)?;
     Ok(match &config.store.redis {
         None => Box::new(redb::Export::open(&config.data.store()).map_err(|error| failure(&error))?),
         Some(redis) => {
