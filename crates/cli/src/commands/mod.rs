@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoAgent(demo::DemoAgent),
+    #[command(hide = true)]
+    DemoBroker(demo::DemoBroker),
     Deny(approval::Deny),
     Dev(dev::DevCommand),
     Doctor(doctor::Doctor),
@@ -121,6 +123,7 @@ impl Command {
             Self::Audit(command) => command.run(session),
             Self::Demo(command) => command.run(),
             Self::DemoAgent(command) => wait_for(command.run()),
+            Self::DemoBroker(command) => command.run(),
             Self::Deny(command) => wait_for(command.run(session)),
             Self::Dev(command) => command.run(),
             Self::Doctor(command) => wait_for(command.run(session)),

@@ -3,9 +3,10 @@
 use super::agent::Agent;
 use crate::{
     compose::Server,
-    sandbox::{Caller, Invoices, Ports, RESOURCE, Sandbox, Signed},
+    config::Config,
+    sandbox::{Caller, Invoices, Ledger, Member, Ports, RESOURCE, Sandbox, Signed},
 };
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
@@ -18,6 +19,9 @@ use taskpass_proto::v1;
 /// Any free loopback port.
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// Whose agents play.
+const USER: &str = "maya";
+
 /// Everything that plays.
 pub(super) struct Stage {
     pub(super) sandbox: Sandbox,
@@ -28,17 +32,19 @@ pub(super) struct Stage {
     pub(super) operator: Broker,
     /// Where agents connect.
     pub(super) api: String,
+    /// The ledger that other brokers may join; `None`: the broker has a store of its own.
+    pub(super) ledger: Option<Ledger>,
     server: Server,
     /// Removed at the end unless the directory was named.
     _temporary: Option<tempfile::TempDir>,
 }
 
 impl Stage {
-    pub(super) async fn set(dir: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) async fn set(dir: Option<&Path>, ledger: Option<Ledger>) -> anyhow::Result<Self> {
         let temporary = dir.is_none().then(tempfile::tempdir).transpose()?;
         let dir = dir.or(temporary.as_ref().map(tempfile::TempDir::path)).context("no directory")?;
         let sandbox = Sandbox::make(dir)?;
-        let server = Server::start(&sandbox.config("maya", Ports { api: ANY, http: ANY })?).await?;
+        let server = Server::start(&member(&sandbox, "", ledger.clone())?).await?;
         let api = format!("https://{}", server.addresses.api.context("the broker does not listen for TLS")?);
         let orchestrator = Party::connect(&sandbox, &api, "orchestrator/scheduler").await?.broker;
         let resource_server = Party::connect(&sandbox, &api, "resource/demo-api").await?.broker;
@@ -48,14 +54,29 @@ impl Stage {
         let certificate = (tls.chain_pem.as_str(), tls.key_pem.as_str());
         let clients = [ca.as_str(), sandbox.authority.certificate_pem()].concat();
         let invoices = Invoices::start(resource_server.channel(), [ANY, ANY], &clients, certificate).await?;
-        Ok(Self { sandbox, invoices, orchestrator, operator, api, server, _temporary: temporary })
+        Ok(Self { sandbox, invoices, orchestrator, operator, api, ledger, server, _temporary: temporary })
     }
 
     pub(super) fn introduce(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "taskpass demo: real parts on this machine, throw-away keys\n")?;
-        writeln!(out, "   broker     {} (mTLS) and a Unix socket; store and audit log on disk", self.api)?;
+        let kept = if self.ledger.is_some() { "audit log" } else { "store and audit log" };
+        writeln!(out, "   broker     {} (mTLS) and a Unix socket; {kept} on disk", self.api)?;
+        if let Some(Ledger { server, name }) = &self.ledger {
+            writeln!(out, "   ledger     {name} at {server}; its keys, {{{name}}}:*, stay there")?;
+        }
         writeln!(out, "   resource   http://{} and https://{}", self.invoices.http, self.invoices.https)?;
         writeln!(out, "   in         {}\n", self.sandbox.dir().display())
+    }
+
+    /// Where anyone may read what the broker publishes.
+    pub(super) fn http(&self) -> SocketAddr {
+        self.server.addresses.http
+    }
+
+    /// The configuration of another broker on the same ledger.
+    pub(super) fn beside(&self, prefix: &'static str) -> anyhow::Result<Config> {
+        ensure!(self.ledger.is_some(), "a broker with a store of its own is alone");
+        member(&self.sandbox, prefix, self.ledger.clone())
     }
 
     /// Starts an agent in a process of its own.
@@ -81,7 +102,12 @@ impl Stage {
 
     /// Somebody with an identity of their own: `agent/invoice-bot`, `person/noor`.
     pub(super) async fn party(&self, path: &str) -> anyhow::Result<Party> {
-        Party::connect(&self.sandbox, &self.api, path).await
+        self.party_at(&self.api, path).await
+    }
+
+    /// The same at another broker.
+    pub(super) async fn party_at(&self, api: &str, path: &str) -> anyhow::Result<Party> {
+        Party::connect(&self.sandbox, api, path).await
     }
 
     /// Takes everything down, and checks the audit log that it left.
@@ -93,6 +119,10 @@ impl Stage {
     }
 }
 
+fn member(sandbox: &Sandbox, prefix: &'static str, ledger: Option<Ledger>) -> anyhow::Result<Config> {
+    sandbox.config(USER, &Member { prefix, ports: Ports { api: ANY, http: ANY }, ledger })
+}
+
 /// Somebody who connects over mTLS.
 pub(super) struct Party {
     pub(super) broker: Broker,
@@ -101,11 +131,19 @@ pub(super) struct Party {
 
 impl Party {
     async fn connect(sandbox: &Sandbox, api: &str, path: &str) -> anyhow::Result<Self> {
-        let svid = sandbox.authority.svid(path)?;
+        Self::with(sandbox, api, sandbox.authority.svid(path)?).await
+    }
+
+    async fn with(sandbox: &Sandbox, api: &str, svid: Signed) -> anyhow::Result<Self> {
         let tls = Tls::new(sandbox.authority.certificate_pem().to_owned())
             .identity(svid.chain_pem.clone(), svid.key_pem.clone());
         let broker = Broker::connect(&Endpoint::https(api, tls)?).await?;
         Ok(Self { broker, svid })
+    }
+
+    /// Turns to the broker of the stage, with the same key.
+    pub(super) async fn turn(self, stage: &Stage) -> anyhow::Result<Self> {
+        Self::with(&stage.sandbox, &stage.api, self.svid).await
     }
 
     /// A connection to the resource server, with the certificate that this party's tokens are bound to.

@@ -3,7 +3,7 @@
 use crate::{
     compose::Server,
     context::{self, Context as Remembered},
-    sandbox::{Caller, Invoices, PEOPLE, Ports, RESOURCE, Sandbox},
+    sandbox::{Caller, Invoices, Member, PEOPLE, Ports, RESOURCE, Sandbox},
 };
 use anyhow::Context as _;
 use std::{
@@ -41,7 +41,7 @@ impl Dev {
         // Others find the socket by its path, from wherever they are.
         let sandbox = Sandbox::make(&std::path::absolute(dir)?)?;
         let ports = Ports { api: free(API), http: free(HTTP) };
-        let server = Server::start(&sandbox.config(&user(&lookup), ports)?).await?;
+        let server = Server::start(&sandbox.config(&user(&lookup), &Member::alone(ports))?).await?;
         let invoices = invoices(&sandbox, &server).await?;
         let remembered = context::path(&lookup);
         if let Some(path) = &remembered {

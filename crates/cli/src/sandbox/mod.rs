@@ -9,7 +9,7 @@ pub use authority::{Authority, Signed};
 pub use http::{Answer, Caller};
 pub use invoices::{Invoices, RESOURCE};
 
-use crate::config::Config;
+use crate::config::{Config, HostPort};
 use anyhow::Context;
 use std::{
     fs,
@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use taskpass_crypto::SealKey;
+use taskpass_types::LeaseId;
 
 /// The trust domain of everything in a sandbox.
 pub const TRUST_DOMAIN: &str = "dev.test";
@@ -32,6 +33,43 @@ pub struct Ports {
     pub api: SocketAddr,
     /// What anyone may read.
     pub http: SocketAddr,
+}
+
+/// One broker of a sandbox: what it has for itself, and what it may share with others.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What the names of its own files begin with; nothing for the first.
+    pub prefix: &'static str,
+    /// Where it listens.
+    pub ports: Ports,
+    /// Where its tasks and leases live; `None`: in a file of its own.
+    pub ledger: Option<Ledger>,
+}
+
+impl Member {
+    /// A broker that shares nothing.
+    pub fn alone(ports: Ports) -> Self {
+        Self { prefix: "", ports, ledger: None }
+    }
+}
+
+/// A ledger that the brokers of a sandbox share.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The server, Redis or Valkey.
+    pub server: HostPort,
+    /// Which of the ledgers there.
+    pub name: String,
+}
+
+impl Ledger {
+    /// One that nobody has yet.
+    pub fn fresh(server: HostPort) -> Self {
+        // The text of an id begins with its random end.
+        let id = LeaseId::new().to_string();
+        let random: String = id.trim_start_matches(LeaseId::PREFIX).chars().take(10).collect();
+        Self { server, name: format!("demo-{random}") }
+    }
 }
 
 /// A directory with all that a broker needs.
@@ -94,17 +132,21 @@ impl Sandbox {
         self.dir.join("people")
     }
 
-    /// The broker's configuration: the user who runs this is agent `dev/<name>` and operator on the socket, and answers
-    /// for all agents; over TCP two agents, an orchestrator, the resource server and the [`PEOPLE`] have identities of
-    /// their own.
+    /// The configuration of one of its brokers: the user who runs this is agent `dev/<name>` and operator on the socket,
+    /// and answers for all agents; over TCP two agents, an orchestrator, the resource server and the [`PEOPLE`] have
+    /// identities of their own.
     ///
     /// # Errors
     /// When the configuration does not load, which a test rules out.
-    pub fn config(&self, user: &str, ports: Ports) -> anyhow::Result<Config> {
+    pub fn config(&self, user: &str, member: &Member) -> anyhow::Result<Config> {
+        let Member { prefix, ports, ledger } = member;
         let uid = fs::metadata(&self.dir)?.uid();
         // Known, but without evidence of their own: nobody approves what their own agents ask for.
         let own = format!("  {{ name = \"{user}@{TRUST_DOMAIN}\" }},\n");
         let own = if PEOPLE.contains(&user) { "" } else { own.as_str() };
+        let store = ledger.as_ref().map_or_else(String::new, |Ledger { server, name }| {
+            format!("store.redis = {{ address = \"{server}\", ledger = \"{name}\" }}\n")
+        });
         let people = PEOPLE.map(|person| {
             format!(
                 "  {{ name = \"{person}@{TRUST_DOMAIN}\", groups = [\"finance-leads\"], selectors = \
@@ -115,10 +157,10 @@ impl Sandbox {
             r#"# Made by `taskpass dev`; changes are overwritten at the next start.
 trust_domain = "{TRUST_DOMAIN}"
 issuer = "http://localhost:{port}"
-listen = {{ socket = "api.sock", socket_mode = "0600", api = "{api}", http = "{http}" }}
+listen = {{ socket = "{prefix}api.sock", socket_mode = "0600", api = "{api}", http = "{http}" }}
 tls = {{ certificate = "server.pem", key = "server.key" }}
-data.dir = "data"
-keys.seal = {{ file = "seal.key" }}
+data.dir = "{prefix}data"
+{store}keys.seal = {{ file = "seal.key" }}
 policy = {{ dir = "policies", poll = "50ms" }}
 
 bundles = [{{ trust_domain = "{TRUST_DOMAIN}", file = "bundle.pem" }}]
@@ -142,7 +184,7 @@ resources = [{{ name = "{RESOURCE}", environment = "dev" }}]
             http = ports.http,
             people = people.concat(),
         );
-        let path = self.dir.join("taskpass.toml");
+        let path = self.dir.join(format!("{prefix}taskpass.toml"));
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(Config::load(&path)?)
     }
