@@ -60,6 +60,11 @@ impl Client {
         Self { channel: endpoint.connect().await.unwrap() }
     }
 
+    /// On a connection that there is.
+    pub fn on(channel: Channel) -> Self {
+        Self { channel }
+    }
+
     /// What the calls go over.
     pub fn channel(&self) -> Channel {
         self.channel.clone()

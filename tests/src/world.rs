@@ -6,7 +6,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 use taskpass_client::{Endpoint, Tls};
 use tempfile::TempDir;
@@ -38,7 +41,7 @@ pub struct World {
     api: u16,
     http: u16,
     /// Whose identities the broker believes, and who signed its own certificate.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     /// Whose it does not.
     pub foreign: Authority,
 }
@@ -54,6 +57,22 @@ impl World {
     /// # Panics
     /// When something cannot be written.
     pub fn with(settings: Settings<'_>) -> Self {
+        let world = Self::around(Arc::new(Authority::new("acme.test")), settings);
+        taskpass_crypto::SealKey::generate_file(&world.path("seal.key")).unwrap();
+        world
+    }
+
+    /// One for another broker of the same fleet: its own addresses and data; the same authorities, seal key and policies.
+    ///
+    /// # Panics
+    /// When something cannot be written.
+    pub fn beside(&self, settings: Settings<'_>) -> Self {
+        let world = Self::around(self.authority.clone(), settings);
+        fs::copy(self.path("seal.key"), world.path("seal.key")).unwrap();
+        world
+    }
+
+    fn around(authority: Arc<Authority>, settings: Settings<'_>) -> Self {
         let dir = tempfile::Builder::new().prefix("taskpass-e2e-").tempdir().unwrap();
         let address = own_address();
         let world = Self {
@@ -61,14 +80,13 @@ impl World {
             address,
             api: free_port(address),
             http: free_port(address),
-            authority: Authority::new("acme.test"),
+            authority,
             foreign: Authority::new("foreign.test"),
         };
         let server = world.authority.server(address);
         world.write("server.pem", &server.chain_pem);
         world.write("server.key", &server.key_pem);
         world.write("bundle.pem", &world.authority.pem());
-        taskpass_crypto::SealKey::generate_file(&world.path("seal.key")).unwrap();
         fs::create_dir(world.path("policies")).unwrap();
         for policy in fs::read_dir(POLICIES).unwrap() {
             let policy = policy.unwrap();

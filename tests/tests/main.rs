@@ -17,6 +17,7 @@ mod crash;
 mod death;
 mod delegation;
 mod faces;
+mod fleet;
 mod intent;
 mod main_road;
 mod sandbox;

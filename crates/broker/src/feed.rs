@@ -6,7 +6,7 @@
 use crate::{Broker, Caller, Role};
 use std::{sync::Arc, time::Duration};
 use taskpass_store::Denies;
-use taskpass_types::{DenyRecord, Epoch, HistoryId, Refusal, TenantId, Timestamp};
+use taskpass_types::{DenyRecord, Epoch, HistoryId, Reason, Refusal, TenantId, Timestamp};
 use tokio::sync::watch;
 
 /// A feed that has nothing to say says so this often.
@@ -138,7 +138,15 @@ impl DenyFeed {
         Ok(self.message(history, after, snapshot, denies, reached))
     }
 
+    /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off.
     async fn read(&self, after: Epoch) -> Result<Denies, Refusal> {
+        if *self.broker.parts().store.mending().borrow() {
+            return Err(Refusal::new(
+                Reason::StoreUnavailable,
+                "the store has lost something and is being made whole",
+            )
+            .fix("connect again in a moment"));
+        }
         self.broker.parts().store.denies_after(&self.tenant, after, RECORDS_PER_MESSAGE).await
     }
 

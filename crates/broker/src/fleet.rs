@@ -9,7 +9,7 @@ use std::time::Duration;
 use taskpass_audit::{Action, Actor, Event};
 use taskpass_crypto::KeyError;
 use taskpass_lease::{
-    DenyKeys, Duty, EndTask, Event as Change, Outcome, ShareKeys, SharedKeys, TakeTurn, Task,
+    DenyKeys, Duty, EndTask, Event as Change, Outcome, PolicyOrigin, ShareKeys, SharedKeys, TakeTurn, Task,
 };
 use taskpass_policy::Policies;
 use taskpass_store::TaskQuery;
@@ -26,17 +26,23 @@ pub(crate) struct Fleet {
 }
 
 impl Broker {
-    /// Takes up the policies that another broker put in force. Says whether there were any.
+    /// Takes up the policies that another broker put in force; puts its own in force when the store has none (any more).
+    /// Says whether others are in force now.
     ///
     /// # Errors
     /// When the store does not answer, or its policies are not valid here: this broker issues nothing then.
     pub async fn follow_policies(&self) -> Result<bool, Refusal> {
         let store = &self.parts().store;
         let newest = store.policy_revision().await?;
-        if newest.is_none() || newest.as_ref() == Some(self.policies().revision()) {
+        if newest.as_ref() == Some(self.policies().revision()) {
             return Ok(false);
         }
         let _changing = self.0.changing.lock().await;
+        if newest.is_none() {
+            let actor = Actor::Broker("fleet");
+            self.put_in_force(&self.policies(), PolicyOrigin::Files, actor, "", None).await?;
+            return Ok(false);
+        }
         // Looked at again: what was just changed here is no news.
         let Some(set) = store.policy_set(None).await? else { return Ok(false) };
         if set.info.revision == *self.policies().revision() {

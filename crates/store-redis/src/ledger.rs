@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     operations: u32,
     pub(crate) journal: Option<Journal>,
     pub(crate) known: Option<Known>,
+    /// The number of the newest generation that was ever known here.
+    pub(crate) newest: u64,
 }
 
 /// The ledger as it was last seen.
@@ -67,7 +69,7 @@ impl Ledger {
         }
         let journal = dir.map(Journal::open).transpose()?;
         let broker = dir.map_or_else(|| Ok(id.to_string()), |dir| named(&dir.join("broker"), &id))?;
-        Ok(Self { broker, life, operations: 0, journal, known: None })
+        Ok(Self { broker, life, operations: 0, journal, known: None, newest: 0 })
     }
 
     pub(crate) fn broker(&self) -> &str {

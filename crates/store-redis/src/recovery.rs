@@ -34,6 +34,8 @@ struct Found {
     /// The sequence that the generation began after.
     base: u64,
     mending: bool,
+    /// The newest generation that began because something was lost.
+    mended: String,
     /// This broker's newest operation.
     newest: Vec<u8>,
     news: News,
@@ -60,6 +62,9 @@ impl Ledger {
         found: Found,
     ) -> Result<HistoryId, Trouble> {
         let lost = self.has_lost(&found);
+        let kept = self.journal.as_ref().and_then(|journal| journal.past());
+        let generations = self.known.iter().chain(kept).map(|known| count(&known.generation));
+        self.newest = generations.fold(self.newest, u64::max);
         shared.news.begin(found.news, &shared.signals);
         shared.signals.set_mending(found.mending || lost);
         let same_home = found.home == link.home;
@@ -85,10 +90,14 @@ impl Ledger {
     }
 
     /// Whether this ledger does not have what we know that it had: it is gone, an older one, or one in which another
-    /// generation began before what we wrote.
+    /// generation began before what we wrote. Not when somebody has seen to it since: all that we know is from before
+    /// the generation that made it whole.
     fn has_lost(&self, found: &Found) -> bool {
         let kept = self.journal.as_ref().and_then(|journal| journal.past());
         let lost = |known: &Known| {
+            if count(&found.mended) > count(&known.generation) {
+                return false;
+            }
             count(&found.generation) < count(&known.generation)
                 || match found.generation == known.generation {
                     true => found.sequence < known.sequence,
@@ -124,6 +133,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Generations are counted, also beyond a ledger that was lost, and no two have the same name.
+    fn next(&self, found: &str) -> String {
+        let newest = self.newest.max(count(found));
+        let unique: String = LeaseId::new().to_string().chars().skip(3).take(8).collect();
+        format!("{}.{unique}", newest.saturating_add(1))
+    }
+
     async fn begin_generation(
         &mut self,
         shared: &Shared,
@@ -133,7 +149,7 @@ impl Ledger {
     ) -> Result<HistoryId, Trouble> {
         // An id's bytes serve: 74 random bits, never used twice.
         let history = HistoryId(*LeaseId::new().as_bytes());
-        let new = next(old);
+        let new = self.next(old);
         let lost_something: &[u8] = if lost { b"1" } else { b"0" };
         let arguments = [old.as_bytes(), new.as_bytes(), link.home.as_bytes(), &history.0, lost_something]
             .map(<[u8]>::to_vec);
@@ -184,15 +200,10 @@ async fn look(shared: &Shared, link: &mut Link, broker: &str) -> Result<Found, T
         sequence: number(b"sequence"),
         base: number(b"base"),
         mending: fields.contains_key(&b"mending"[..]),
+        mended: text(b"mended").unwrap_or_default(),
         newest: fields.get(format!("operation:{broker}").as_bytes()).cloned().unwrap_or_default(),
         news: News { denied: number(b"denied"), approvals: number(b"approvals") },
     })
-}
-
-/// Generations are counted, and no two ledgers have the same.
-fn next(generation: &str) -> String {
-    let unique: String = LeaseId::new().to_string().chars().skip(3).take(8).collect();
-    format!("{}.{unique}", count(generation).saturating_add(1))
 }
 
 fn count(generation: &str) -> u64 {

@@ -28,6 +28,8 @@ struct Hashes {
 pub(crate) struct Caller {
     connection: MultiplexedConnection,
     hashes: Arc<Hashes>,
+    /// The control hash, and the generation that it must have.
+    fence: Option<Arc<(Vec<u8>, Vec<u8>)>>,
 }
 
 /// How many replicas have to confirm a write, and how long they may take.
@@ -57,12 +59,17 @@ impl Caller {
         }
         let [adopt, commit, probe, read, restore] =
             <[String; 5]>::try_from(hashes).map_err(|_| Trouble::unexpected("the scripts have no names"))?;
-        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, probe, read, restore }) })
+        Ok(Self { connection, hashes: Arc::new(Hashes { adopt, commit, probe, read, restore }), fence: None })
     }
 
     /// The same scripts on another connection to the same server.
     pub(crate) fn on(&self, connection: MultiplexedConnection) -> Self {
-        Self { connection, hashes: self.hashes.clone() }
+        Self { connection, hashes: self.hashes.clone(), fence: None }
+    }
+
+    /// Reads nothing but the ledger of `generation`: what another one says is no answer.
+    pub(crate) fn fenced(self, control: Vec<u8>, generation: &str) -> Self {
+        Self { fence: Some(Arc::new((control, generation.as_bytes().to_vec()))), ..self }
     }
 
     /// For what no script is needed.
@@ -78,9 +85,18 @@ impl Caller {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        let (control, generation) = match &self.fence {
+            Some(fence) => (Some(fence.0.clone()), fence.1.clone()),
+            None => (None, Vec::new()),
+        };
+        let keys: Vec<Vec<u8>> = control.into_iter().chain(keys).collect();
+        let arguments: Vec<Vec<u8>> = std::iter::once(generation).chain(arguments).collect();
         let call = call(&self.hashes.read, &keys, &arguments);
         match self.connection.send_packed_command(&call).await? {
             Value::Array(answers) => Ok(answers),
+            Value::BulkString(_) => {
+                Err(Trouble::Refused("the ledger has another generation by now".to_owned()))
+            }
             Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
             _ => Err(Trouble::unexpected("a read answered no list")),
         }

@@ -153,8 +153,9 @@ impl Writer {
         let (history, newest) = self.ledger.take_up(&shared, &mut link).await?;
         *shared.history.write() = history;
         self.settle_doubt(&mut link, before.as_ref(), &newest).await?;
-        *shared.serving.write() =
-            Some(Serving { reader: link.reader.clone(), client: link.client.clone(), proved: now() });
+        let generation = self.ledger.known.as_ref().map_or("", |known| &known.generation);
+        let reader = link.reader.clone().fenced(shared.layout.control(), generation);
+        *shared.serving.write() = Some(Serving { reader, client: link.client.clone(), proved: now() });
         shared.proofs.send_modify(|proofs| proofs.link += 1);
         self.down = None;
         // Whatever happened while nobody looked.

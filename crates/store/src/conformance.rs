@@ -39,7 +39,38 @@ pub use world::Home;
 #[macro_export]
 macro_rules! conformance_suite {
     ($home:expr) => {
-        $crate::conformance_suite! { $home;
+        $crate::conformance_behaviours! { conformance_suite; $home }
+    };
+    ($home:expr; $($behaviour:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() {
+                $crate::conformance::$behaviour($home).await;
+            }
+        )*
+    };
+}
+
+/// Runs one behaviour after the other, for a place that takes long to set up.
+#[macro_export]
+macro_rules! conformance_in_turn {
+    ($home:expr) => {
+        $crate::conformance_behaviours! { conformance_in_turn; $home }
+    };
+    ($home:expr; $($behaviour:ident,)*) => {{
+        $(
+            eprintln!("{}", stringify!($behaviour));
+            $crate::conformance::$behaviour($home).await;
+        )*
+    }};
+}
+
+/// Hands all behaviours to one of the two above.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_behaviours {
+    ($run:ident; $home:expr) => {
+        $crate::$run! { $home;
             a_task_starts_and_its_leases_live_under_it,
             the_same_request_gets_the_same_answer,
             a_request_id_is_good_for_one_request,
@@ -85,13 +116,5 @@ macro_rules! conformance_suite {
             tenants_do_not_meet,
             a_history_outlives_its_process,
         }
-    };
-    ($home:expr; $($behaviour:ident,)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $behaviour() {
-                $crate::conformance::$behaviour($home).await;
-            }
-        )*
     };
 }

@@ -43,7 +43,7 @@ impl Job {
         }
     }
 
-    /// What it will look at, as far as it can be told beforehand; see [`foresee`].
+    /// What it will look at, as far as it can be told beforehand.
     pub fn foresee(&self) -> Vec<(Table, Vec<u8>)> {
         match &self.work {
             Work::Apply(event) => foresee::event(event),

@@ -55,11 +55,8 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // Before the policies are loaded: what is edited from here on is a change.
-        let policy_files = PolicyFiles::new(
-            config.policy.dir.clone(),
-            config.policy.poll,
-            config.data.policies_seen(),
-        );
+        let policy_files =
+            PolicyFiles::new(config.policy.dir.clone(), config.policy.poll, config.data.policies_seen());
         let adapters = Adapters::open(config, &clock).await?;
         let (audit, attestors, bundles) =
             (adapters.audit.clone(), adapters.attestors.clone(), adapters.bundles.clone());

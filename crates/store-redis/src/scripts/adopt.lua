@@ -13,6 +13,6 @@ end
 local base = redis.call('HGET', KEYS[1], 'sequence') or '0'
 redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'home', ARGV[3], 'history', ARGV[4], 'base', base)
 if ARGV[5] == '1' then
-  redis.call('HSET', KEYS[1], 'mending', '1')
+  redis.call('HSET', KEYS[1], 'mending', '1', 'mended', ARGV[2])
 end
 return {'done'}

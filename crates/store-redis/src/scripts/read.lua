@@ -1,10 +1,19 @@
 -- read v1: rows, whole pages and ranges, all as of one moment.
 --
--- KEYS: what is read. ARGV per key: kind, and what the kind needs: `row` a field, `entry` a member, `rows` nothing,
+-- KEYS: what is read, behind the control hash if the first argument is a generation. ARGV: the generation that the ledger
+-- must have, or nothing; then per key: kind, and what the kind needs: `row` a field, `entry` a member, `rows` nothing,
 -- `up` and `down` the lower and the upper bound and how many.
-local answers, at = {}, 0
-for index, key in ipairs(KEYS) do
-  local kind = ARGV[at + 1]
+-- Answers a list, an item per key; or the generation, when it is another one.
+local answers, at, before = {}, 1, 0
+if ARGV[1] ~= '' then
+  before = 1
+  local generation = redis.call('HGET', KEYS[1], 'generation') or ''
+  if generation ~= ARGV[1] then
+    return generation
+  end
+end
+for index = 1, #KEYS - before do
+  local key, kind = KEYS[index + before], ARGV[at + 1]
   if kind == 'row' then
     answers[index] = redis.call('HGET', key, ARGV[at + 2])
     at = at + 2

@@ -45,6 +45,7 @@ const fn only(room: Room, only: &'static [&'static str]) -> Room {
 pub(super) const ROOMS: &[Room] = &[
     pure("types", 0),
     room("proto", 0),
+    only(room("servers", 0), &[]),
     pure("lease", 1),
     pure("policy", 1),
     room("crypto", 1),
@@ -62,7 +63,6 @@ pub(super) const ROOMS: &[Room] = &[
     room("cli", 6),
     room("bench", 7),
     room("e2e", 7),
-    only(room("servers", 7), &[]),
     only(room("xtask", 7), &[]),
 ];
 
