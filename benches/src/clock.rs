@@ -7,3 +7,9 @@ use std::time::Instant;
 pub fn now() -> Instant {
     Instant::now()
 }
+
+/// The time of day, for records.
+pub fn wall() -> taskpass_types::Timestamp {
+    use taskpass_types::Clock as _;
+    taskpass_types::SystemClock::default().now()
+}

@@ -5,6 +5,7 @@ use crate::{
     drive::{Figures, Slot, drive},
     echo,
     exchange::Kind,
+    fleet,
     process::{BrokerProcess, EchoProcess},
     report::{Report, Target},
     suite::{self, Plan, Run},
@@ -25,6 +26,18 @@ enum Command {
     /// Serves the bare echo; started by this program itself.
     #[command(hide = true)]
     EchoServer { dir: PathBuf, port: u16 },
+    /// Measures a ledger in Redis beside the embedded store.
+    Fleet {
+        /// Leases of a full ledger.
+        #[arg(long, default_value_t = 1_000_000)]
+        leases: usize,
+        /// Seconds of one round.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+        /// Where to write one JSON object a line.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Measures one thing.
     Run(One),
     /// Measures everything, each beside what limits it.
@@ -73,6 +86,9 @@ impl Load {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::EchoServer { dir, port } => echo::serve(&dir, port).await,
+            Command::Fleet { leases, seconds, out } => {
+                fleet::run(leases, Duration::from_secs(seconds), &mut Report::new(out.as_deref())?).await
+            }
             Command::Run(one) => one.run().await,
             Command::Suite { seconds, rounds, out } => {
                 let plan = Plan { span: Duration::from_secs(seconds), rounds };

@@ -12,6 +12,7 @@ pub mod drive;
 pub mod echo;
 pub mod exchange;
 pub mod fixtures;
+pub mod fleet;
 pub mod offline;
 pub mod process;
 pub mod report;

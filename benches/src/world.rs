@@ -22,6 +22,7 @@ pub const POLICIES: usize = 1000;
 /// The files of one run, gone when it is dropped.
 pub struct World {
     dir: TempDir,
+    ledger: String,
     authority: Authority,
     /// Who asks for credentials.
     pub agent: Leaf,
@@ -34,6 +35,11 @@ pub struct World {
 impl World {
     /// Makes the certificates and writes the files.
     pub fn new() -> anyhow::Result<Self> {
+        Self::on("")
+    }
+
+    /// The same, with a line of configuration that says where the ledger is.
+    pub fn on(ledger: &str) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("taskpass-bench-").tempdir()?;
         let authority = Authority::new()?;
         let agent = authority.svid(&spiffe_id(AGENT))?;
@@ -49,7 +55,7 @@ impl World {
         for (name, text) in fixtures::policies(POLICIES) {
             std::fs::write(policies.join(name), text)?;
         }
-        Ok(Self { dir, authority, agent, operator, verifier })
+        Ok(Self { dir, ledger: ledger.to_owned(), authority, agent, operator, verifier })
     }
 
     /// Where the files are.
@@ -68,6 +74,7 @@ impl World {
             data.dir = "{name}"
             keys.seal = {{ file = "seal.key" }}
             policy.dir = "policies"
+            {ledger}
             bundles = [{{ trust_domain = "{TRUST_DOMAIN}", file = "bundle.pem" }}]
             agents = [{{ id = "{AGENT}", owner = "maya@acme.test", selectors = ["spiffe:id:{agent}"] }}]
             operators = [{{ name = "maya", selectors = ["spiffe:id:{operator}"] }}]
@@ -82,6 +89,7 @@ impl World {
             agent = spiffe_id(AGENT),
             operator = spiffe_id("operator"),
             verifier = spiffe_id("verifier"),
+            ledger = self.ledger,
         );
         let path = self.dir.path().join(format!("{name}.toml"));
         std::fs::write(&path, text)?;

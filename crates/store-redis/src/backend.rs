@@ -2,12 +2,14 @@
 
 use crate::{
     check::{self, Report},
-    draft::{Fetched, Looking},
-    error::{outcome_unknown, unavailable},
+    draft::{Fetched, Looking, Missing},
+    error::{Trouble, outcome_unknown, unavailable},
     fetch::fetch,
     layout::{Layout, is_name},
     ledger::Ledger,
+    looks::{self, Look},
     news::{self, Heard},
+    scripts::Caller,
     settings::Settings,
     writer::{LANE, Proofs, Shared, Writer},
 };
@@ -31,6 +33,7 @@ pub struct RedisBackend {
     shared: Arc<Shared>,
     urgent: mpsc::Sender<Job>,
     ordinary: mpsc::Sender<Job>,
+    looks: mpsc::Sender<Look>,
     tasks: TaskTracker,
 }
 
@@ -114,8 +117,10 @@ impl RedisBackend {
         let tasks = TaskTracker::new();
         tasks.spawn(writer.run(link));
         tasks.spawn(shared.closing.clone().run_until_cancelled_owned(news::run(shared.clone())));
+        let (looks, looking) = mpsc::channel(LANE);
+        tasks.spawn(shared.closing.clone().run_until_cancelled_owned(looks::run(shared.clone(), looking)));
         tasks.close();
-        Ok(Self { shared, urgent, ordinary, tasks })
+        Ok(Self { shared, urgent, ordinary, looks, tasks })
     }
 
     async fn submit(&self, work: Work, now: Timestamp) -> Result<Committed, Refusal> {
@@ -126,6 +131,27 @@ impl RedisBackend {
                 .fix("ask again in a moment")
         })?;
         answered.await.unwrap_or_else(|_| Err(outcome_unknown()))
+    }
+
+    /// Rows are fetched together with those of others; what is read in order is fetched alone.
+    async fn fetch(
+        &self,
+        reader: &mut Caller,
+        missing: Missing,
+        fetched: &mut Fetched,
+    ) -> Result<(), Trouble> {
+        if missing.sweeps.is_empty() {
+            let (look, answered) = Look::new(missing);
+            let gone = |_| Trouble::Refused("the store is closed".to_owned());
+            self.looks.send(look).await.map_err(|_| Trouble::Refused("the store is closed".to_owned()))?;
+            fetched.extend(answered.await.map_err(gone)??);
+            return Ok(());
+        }
+        let read = fetch(reader, &self.shared.layout, missing, fetched).await;
+        if read.is_err() {
+            self.shared.broken.notify_one();
+        }
+        read
     }
 
     /// Lets what waits be written, and stops.
@@ -151,10 +177,7 @@ impl Backend for RedisBackend {
             if missing.is_empty() {
                 return result;
             }
-            if let Err(trouble) = fetch(&mut reader, &self.shared.layout, missing, &mut fetched).await {
-                self.shared.broken.notify_one();
-                return Err(unavailable(&trouble));
-            }
+            self.fetch(&mut reader, missing, &mut fetched).await.map_err(|trouble| unavailable(&trouble))?;
         }
         Err(unavailable(&"a look did not come to an end"))
     }

@@ -6,10 +6,11 @@ use crate::{
     fetch::fetch,
     layout::{Layout, has_directory, is_index, place},
     scripts::Caller,
+    texts::Texts,
 };
 use std::collections::HashMap;
 use taskpass_lease::Limits;
-use taskpass_store::{Job, Pending, spoils};
+use taskpass_store::{Job, Pending, spoils, tables::Table};
 use taskpass_types::Refusal;
 
 /// After so many rounds of fetching, what is missing is not going to be complete.
@@ -62,7 +63,10 @@ fn attempt(limits: &Limits, jobs: &[Job], fetched: &Fetched) -> (Ran, Missing) {
 #[derive(Default)]
 pub(crate) struct Commit {
     pub(crate) keys: Vec<Vec<u8>>,
-    pub(crate) arguments: Vec<Vec<u8>>,
+    /// Generation, broker, operation and so on.
+    pub(crate) head: Texts,
+    /// Checks, then changes.
+    pub(crate) body: Texts,
     checks: usize,
     changes: usize,
     numbers: HashMap<Vec<u8>, usize>,
@@ -76,52 +80,70 @@ impl Commit {
         for key in &ran.checks {
             let place = place(key.0, &key.1);
             let found = fetched.rows.get(key).and_then(Option::as_ref);
-            let (kind, stamp) = match is_entry(key) {
-                true => (&b"entry"[..], found.map_or(Vec::new(), |_| b"1".to_vec())),
-                false => (&b"row"[..], found.map_or(Vec::new(), |row| row.stamp.to_vec())),
+            let (kind, stamp) = match (is_entry(key), found) {
+                (true, Some(_)) => (&b"entry"[..], &b"1"[..]),
+                (true, None) => (&b"entry"[..], &[][..]),
+                (false, Some(row)) => (&b"row"[..], &row.stamp[..]),
+                (false, None) => (&b"row"[..], &[][..]),
             };
             let page = commit.number(layout.page(key.0, &place.page));
-            commit.arguments.extend([kind.to_vec(), page, place.field, stamp]);
+            commit.body.push(kind);
+            commit.body.push_number(page);
+            commit.body.push(&place.field);
+            commit.body.push(stamp);
             commit.checks += 1;
         }
         for ((table, key), change) in &ran.changes {
-            let place = place(*table, key);
-            let page = commit.number(layout.page(*table, &place.page));
-            let directory = match has_directory(*table) {
-                true => commit.number(layout.directory(*table)),
-                false => b"0".to_vec(),
-            };
-            let (kind, value) = match (change, is_index(*table)) {
-                (Some(_), true) => (&b"add"[..], Vec::new()),
-                (Some(value), false) => (&b"set"[..], [&stamp[..], value].concat()),
-                (None, true) => (&b"drop"[..], Vec::new()),
-                (None, false) => (&b"unset"[..], Vec::new()),
-            };
-            commit.arguments.extend([kind.to_vec(), page, directory, place.page, place.field, value]);
-            commit.changes += 1;
+            commit.change(layout, *table, key, change.as_deref(), stamp);
         }
         commit
     }
 
+    fn change(&mut self, layout: &Layout, table: Table, key: &[u8], change: Option<&[u8]>, stamp: Stamp) {
+        let place = place(table, key);
+        let page = self.number(layout.page(table, &place.page));
+        let directory = match has_directory(table) {
+            true => self.number(layout.directory(table)),
+            false => 0,
+        };
+        self.body.push(match (change, is_index(table)) {
+            (Some(_), true) => b"add",
+            (Some(_), false) => b"set",
+            (None, true) => b"drop",
+            (None, false) => b"unset",
+        });
+        self.body.push_number(page);
+        self.body.push_number(directory);
+        self.body.push(&place.page);
+        self.body.push(&place.field);
+        match change {
+            Some(value) if !is_index(table) => self.body.push_parts(&[&stamp, value]),
+            _ => self.body.push(&[]),
+        }
+        self.changes += 1;
+    }
+
     /// Its id, once it has a head.
     pub(crate) fn operation(&self) -> Option<&[u8]> {
-        self.arguments.get(2).map(Vec::as_slice)
+        self.head.get(2)
     }
 
     /// With what it begins with.
-    pub(crate) fn headed(mut self, head: [Vec<u8>; 6]) -> Self {
-        let counts = [self.checks, self.changes].map(|count| count.to_string().into_bytes());
-        self.arguments.splice(0..0, head.into_iter().chain(counts));
+    pub(crate) fn headed(mut self, head: Texts) -> Self {
+        self.head = head;
+        self.head.push_number(self.checks);
+        self.head.push_number(self.changes);
         self
     }
 
     /// The number of a key, as the script counts.
-    fn number(&mut self, key: Vec<u8>) -> Vec<u8> {
-        let next = self.keys.len() + 1;
-        let number = *self.numbers.entry(key.clone()).or_insert(next);
-        if number == next {
-            self.keys.push(key);
+    fn number(&mut self, key: Vec<u8>) -> usize {
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
         }
-        number.to_string().into_bytes()
+        self.keys.push(key.clone());
+        let number = self.keys.len();
+        self.numbers.insert(key, number);
+        number
     }
 }

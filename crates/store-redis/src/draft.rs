@@ -54,6 +54,20 @@ pub(crate) struct Fetched {
     pub(crate) sweeps: HashMap<Sweep, Vec<Entry>>,
 }
 
+impl Fetched {
+    /// A part of it.
+    pub(crate) fn only(&self, rows: &BTreeSet<Key>) -> Self {
+        let row = |key: &Key| Some((key.clone(), self.rows.get(key)?.clone()));
+        Self { rows: rows.iter().filter_map(row).collect(), sweeps: HashMap::new() }
+    }
+
+    /// With what another part has.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.rows.extend(more.rows);
+        self.sweeps.extend(more.sweeps);
+    }
+}
+
 /// Looks at what was fetched and notes what is missing.
 #[derive(Debug)]
 pub(crate) struct Looking<'a> {

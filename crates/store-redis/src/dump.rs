@@ -14,6 +14,7 @@ use crate::{
     link::Link,
     scripts::{Confirmation, Script},
     settings::Settings,
+    texts::Texts,
 };
 use async_trait::async_trait;
 use std::{
@@ -91,7 +92,11 @@ impl Export {
             None => range,
         };
         let arguments = vec![b"up".to_vec(), range.low, range.high, PAGES.to_string().into_bytes()];
-        let answers = self.link.reader.read(vec![self.layout.directory(table)], arguments).await?;
+        let answers = self
+            .link
+            .reader
+            .read(&Texts::from(vec![self.layout.directory(table)]), &Texts::from(arguments))
+            .await?;
         texts(answers.into_iter().next().unwrap_or_default())
     }
 
@@ -220,7 +225,7 @@ impl Import {
         }
         keys.push(self.layout.page(Table::Meta, &[]));
         arguments.push(b"rows".to_vec());
-        for answer in self.link.reader.read(keys, arguments).await? {
+        for answer in self.link.reader.read(&Texts::from(keys), &Texts::from(arguments)).await? {
             if !texts(answer)?.is_empty() {
                 return Ok(true);
             }
@@ -249,6 +254,8 @@ impl Import {
             };
             arguments.extend([kind.to_vec(), page, directory, place.page, place.field, value]);
         }
+        let arguments = Texts::from(arguments);
+        let arguments = [&arguments];
         let written = self.link.writer.write(Script::Restore, &keys.names, &arguments, self.confirmation);
         let written = written.await.map_err(broke)?;
         match written.answer.first().map(Vec::as_slice) {

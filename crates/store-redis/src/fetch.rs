@@ -5,6 +5,7 @@ use crate::{
     error::Trouble,
     layout::{Layout, Range, has_directory, is_index, key, only_page, place},
     scripts::Caller,
+    texts::Texts,
 };
 use redis::Value;
 use taskpass_store::tables::Entry;
@@ -25,27 +26,31 @@ enum Ask {
 /// A read under construction.
 #[derive(Default)]
 struct Questions {
-    keys: Vec<Vec<u8>>,
-    arguments: Vec<Vec<u8>>,
+    keys: Texts,
+    arguments: Texts,
 }
 
 impl Questions {
     fn ask(&mut self, key: Vec<u8>, ask: Ask) {
-        self.keys.push(key);
+        self.keys.push(&key);
         match ask {
-            Ask::Row(field) => self.arguments.extend([b"row".to_vec(), field]),
-            Ask::Entry(member) => self.arguments.extend([b"entry".to_vec(), member]),
-            Ask::Rows => self.arguments.push(b"rows".to_vec()),
+            Ask::Row(field) => self.add(&[b"row", &field]),
+            Ask::Entry(member) => self.add(&[b"entry", &member]),
+            Ask::Rows => self.add(&[b"rows"]),
             Ask::Range { range, backwards, limit } => {
-                let kind = if backwards { b"down".to_vec() } else { b"up".to_vec() };
+                let kind: &[u8] = if backwards { b"down" } else { b"up" };
                 let limit = if limit == usize::MAX { -1 } else { i64::try_from(limit).unwrap_or(-1) };
-                self.arguments.extend([kind, range.low, range.high, limit.to_string().into_bytes()]);
+                self.add(&[kind, &range.low, &range.high, limit.to_string().as_bytes()]);
             }
         }
     }
 
+    fn add(&mut self, arguments: &[&[u8]]) {
+        arguments.iter().for_each(|argument| self.arguments.push(argument));
+    }
+
     async fn answered(self, caller: &mut Caller) -> Result<Vec<Value>, Trouble> {
-        caller.read(self.keys, self.arguments).await
+        caller.read(&self.keys, &self.arguments).await
     }
 }
 

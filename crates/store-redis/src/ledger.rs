@@ -8,6 +8,7 @@ use crate::{
     link::Link,
     news::News,
     scripts::Script,
+    texts::Texts,
     writer::Shared,
 };
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,10 @@ impl Ledger {
         takes_away: bool,
     ) -> Result<Said, Trouble> {
         let confirmation = shared.confirmation(takes_away);
-        let written =
-            link.writer.write(Script::Commit, &commit.keys, &commit.arguments, confirmation).await?;
+        let written = link
+            .writer
+            .write(Script::Commit, &commit.keys, &[&commit.head, &commit.body], confirmation)
+            .await?;
         let mut parts = written.answer.into_iter();
         match parts.next().as_deref() {
             Some(b"done") => {
@@ -156,8 +159,8 @@ impl Ledger {
 
     /// What a commit begins with: generation, broker, operation; whether others are told; and whether it may be made in a
     /// ledger that has lost something.
-    fn head(&self, shared: &Shared, stamp: Stamp, jobs: &[Job], results: &Results) -> [Vec<u8>; 6] {
-        let generation = self.known.as_ref().map(|known| known.generation.clone()).unwrap_or_default();
+    fn head(&self, shared: &Shared, stamp: Stamp, jobs: &[Job], results: &Results) -> Texts {
+        let generation = self.known.as_ref().map_or("", |known| &known.generation);
         let news = |tells: fn(&Pending) -> bool| results.iter().flatten().any(tells);
         let told = match (news(|pending| pending.deny().is_some()), news(Pending::changes_approval)) {
             (false, false) => "",
@@ -171,14 +174,9 @@ impl Ledger {
             _ if jobs.iter().all(Job::may_while_mending) => "ends",
             _ => "any",
         };
-        [
-            generation.into_bytes(),
-            self.broker.clone().into_bytes(),
-            stamp.to_vec(),
-            shared.layout.channel(),
-            told.as_bytes().to_vec(),
-            leave.as_bytes().to_vec(),
-        ]
+        let channel = shared.layout.channel();
+        let (generation, broker) = (generation.as_bytes(), self.broker.as_bytes());
+        [generation, broker, &stamp, &channel, told.as_bytes(), leave.as_bytes()].into_iter().collect()
     }
 
     /// Ends are durable with us before they are sent. A journal that cannot take them keeps none of them back: the ledger

@@ -21,10 +21,12 @@ mod journal;
 mod layout;
 mod ledger;
 mod link;
+mod looks;
 mod news;
 mod recovery;
 mod scripts;
 mod settings;
+mod texts;
 mod writer;
 
 pub use backend::{OpenError, RedisBackend};

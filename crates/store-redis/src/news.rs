@@ -3,7 +3,7 @@
 //! The ledger counts the commits with a deny record and those with an approval. A commit publishes the counts, which makes
 //! others hear of it at once; what is published may be lost, so they also look at the counts again and again.
 
-use crate::{fetch::texts, writer::Shared};
+use crate::{fetch::texts, texts::Texts, writer::Shared};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use redis::Value;
@@ -85,7 +85,8 @@ async fn look(shared: &Shared) -> Option<News> {
     let mut reader = shared.reader().ok()?;
     let control = shared.layout.control();
     let asked = [&b"row"[..], b"denied", b"row", b"approvals"].map(<[u8]>::to_vec);
-    let answers = reader.read(vec![control.clone(), control], asked.to_vec()).await.ok()?;
+    let answers =
+        reader.read(&Texts::from(vec![control.clone(), control]), &Texts::from(asked.to_vec())).await.ok()?;
     let counts = texts(Value::Array(answers.into_iter().map(or_zero).collect())).ok()?;
     parse(&counts.join(&b' '))
 }

@@ -13,6 +13,7 @@ use crate::{
     link::Link,
     news::News,
     scripts::Script,
+    texts::Texts,
     writer::Shared,
 };
 use redis::Value;
@@ -151,11 +152,11 @@ impl Ledger {
         let history = HistoryId(*LeaseId::new().as_bytes());
         let new = self.next(old);
         let lost_something: &[u8] = if lost { b"1" } else { b"0" };
-        let arguments = [old.as_bytes(), new.as_bytes(), link.home.as_bytes(), &history.0, lost_something]
-            .map(<[u8]>::to_vec);
+        let arguments = [old.as_bytes(), new.as_bytes(), link.home.as_bytes(), &history.0, lost_something];
+        let arguments: Texts = arguments.into_iter().collect();
         let control = [shared.layout.control()];
         let written =
-            link.writer.write(Script::Adopt, &control, &arguments, shared.confirmation(true)).await?;
+            link.writer.write(Script::Adopt, &control, &[&arguments], shared.confirmation(true)).await?;
         match written.answer.first().map(Vec::as_slice) {
             Some(b"done") if written.confirmed => {}
             Some(b"done") => {
@@ -185,7 +186,10 @@ fn same(past: &Known, known: &Known) -> bool {
 }
 
 async fn look(shared: &Shared, link: &mut Link, broker: &str) -> Result<Found, Trouble> {
-    let answers = link.writer.read(vec![shared.layout.control()], vec![b"rows".to_vec()]).await?;
+    let answers = link
+        .writer
+        .read(&Texts::from(vec![shared.layout.control()]), &Texts::from(vec![b"rows".to_vec()]))
+        .await?;
     let mut texts = texts(answers.into_iter().next().unwrap_or(Value::Nil))?.into_iter();
     let mut fields = HashMap::new();
     while let (Some(field), Some(value)) = (texts.next(), texts.next()) {

@@ -1,6 +1,6 @@
 //! Our scripts, and the only two ways to call them. Their text is constant; all that varies is in keys and arguments.
 
-use crate::{error::Trouble, settings::Settings};
+use crate::{error::Trouble, settings::Settings, texts::Texts};
 use redis::{Value, aio::MultiplexedConnection, cmd, pipe};
 use std::sync::Arc;
 
@@ -77,21 +77,17 @@ impl Caller {
         &mut self.connection
     }
 
-    pub(crate) async fn read(
-        &mut self,
-        keys: Vec<Vec<u8>>,
-        arguments: Vec<Vec<u8>>,
-    ) -> Result<Vec<Value>, Trouble> {
-        if keys.is_empty() {
+    pub(crate) async fn read(&mut self, keys: &Texts, arguments: &Texts) -> Result<Vec<Value>, Trouble> {
+        if keys.len() == 0 {
             return Ok(Vec::new());
         }
         let (control, generation) = match &self.fence {
-            Some(fence) => (Some(fence.0.clone()), fence.1.clone()),
-            None => (None, Vec::new()),
+            Some(fence) => (Some(fence.0.as_slice()), fence.1.as_slice()),
+            None => (None, &[][..]),
         };
-        let keys: Vec<Vec<u8>> = control.into_iter().chain(keys).collect();
-        let arguments: Vec<Vec<u8>> = std::iter::once(generation).chain(arguments).collect();
-        let call = call(&self.hashes.read, &keys, &arguments);
+        let count = keys.len() + usize::from(control.is_some());
+        let parts = control.into_iter().chain(keys.iter()).chain([generation]).chain(arguments.iter());
+        let call = call(&self.hashes.read, count, parts);
         match self.connection.send_packed_command(&call).await? {
             Value::Array(answers) => Ok(answers),
             Value::BulkString(_) => {
@@ -107,7 +103,7 @@ impl Caller {
         &mut self,
         script: Script,
         keys: &[Vec<u8>],
-        arguments: &[Vec<u8>],
+        arguments: &[&Texts],
         confirmation: Confirmation,
     ) -> Result<Written, Trouble> {
         let hash = match script {
@@ -117,7 +113,8 @@ impl Caller {
             Script::Restore => &self.hashes.restore,
         };
         let mut pipeline = pipe();
-        pipeline.add_command(call(hash, keys, arguments)).ignore_errors();
+        let parts = keys.iter().map(Vec::as_slice).chain(arguments.iter().flat_map(|part| part.iter()));
+        pipeline.add_command(call(hash, keys.len(), parts)).ignore_errors();
         if confirmation.replicas > 0 {
             pipeline.cmd("WAIT").arg(confirmation.replicas).arg(confirmation.patience_millis);
         }
@@ -157,11 +154,12 @@ pub(crate) struct Written {
     pub(crate) confirmed: bool,
 }
 
-fn call(hash: &str, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> redis::Cmd {
+/// `parts`: so many keys, then the arguments.
+fn call<'a>(hash: &str, keys: usize, parts: impl Iterator<Item = &'a [u8]>) -> redis::Cmd {
     let mut call = cmd("EVALSHA");
-    call.arg(hash).arg(keys.len());
-    for part in keys.iter().chain(arguments) {
-        call.arg(part.as_slice());
+    call.arg(hash).arg(keys);
+    for part in parts {
+        call.arg(part);
     }
     call
 }

@@ -8,6 +8,7 @@ use crate::{
     link::Link,
     scripts::{Confirmation, Script},
     settings::Settings,
+    texts::Texts,
 };
 use redis::Value;
 use std::collections::HashMap;
@@ -95,7 +96,8 @@ impl About {
 
 /// The control hash, as it is.
 pub(crate) async fn control(link: &mut Link, layout: &Layout) -> Result<HashMap<Vec<u8>, Vec<u8>>, Trouble> {
-    let answers = link.writer.read(vec![layout.control()], vec![b"rows".to_vec()]).await?;
+    let answers =
+        link.writer.read(&Texts::from(vec![layout.control()]), &Texts::from(vec![b"rows".to_vec()])).await?;
     let mut texts = texts(answers.into_iter().next().unwrap_or(Value::Nil))?.into_iter();
     let mut fields = HashMap::new();
     while let (Some(field), Some(value)) = (texts.next(), texts.next()) {
@@ -109,7 +111,8 @@ async fn pages(link: &mut Link, layout: &Layout) -> Result<Vec<(&'static str, u6
     let mut keys = vec![layout.probe()];
     keys.extend(tables.iter().map(|table| layout.directory(*table)));
     let alone = Confirmation { replicas: 0, patience_millis: 0 };
-    let written = link.writer.write(Script::Probe, &keys, &[b"about".to_vec()], alone).await?;
+    let written =
+        link.writer.write(Script::Probe, &keys, &[&Texts::from(vec![b"about".to_vec()])], alone).await?;
     let counts = written.answer.iter().skip(1).map(|count| {
         std::str::from_utf8(count).ok().and_then(|count| count.parse().ok()).unwrap_or_default()
     });

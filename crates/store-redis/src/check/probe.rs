@@ -7,6 +7,7 @@ use crate::{
     link::Link,
     scripts::{Confirmation, Script, Written},
     settings::Settings,
+    texts::Texts,
 };
 use redis::{Cmd, RedisError, Value, cmd};
 use std::time::{Duration, Instant};
@@ -94,7 +95,7 @@ fn offset(millis: u64, report: &mut Report) {
 async fn write(settings: &Settings, link: &mut Link) -> Result<Written, Trouble> {
     let confirmation = Confirmation::of(settings, true);
     let key = Layout::new(&settings.ledger).probe();
-    link.writer.write(Script::Probe, &[key], &[b"probe".to_vec()], confirmation).await
+    link.writer.write(Script::Probe, &[key], &[&Texts::from(vec![b"probe".to_vec()])], confirmation).await
 }
 
 /// Whether a write gets through, and is confirmed by as many as it has to be.
