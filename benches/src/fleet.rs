@@ -58,15 +58,17 @@ async fn rates(span: Duration, report: &mut Report) -> anyhow::Result<()> {
     let single = Server::start(Sort::Redis, options()).await;
     let replicated = Replicated::start(Sort::Redis, 1, &[]).await;
     replicated.in_sync().await;
-    let standard = format!("store.redis.address = \"{}\"", single.address());
-    let durable = format!(
-        "store.redis = {{ address = \"{}\", durability = \"durable\", replicas = 1 }}",
-        replicated.primary().address()
-    );
-    let homes = [("embedded", ""), ("standard", &standard), ("durable", &durable)];
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); homes.len()];
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); 3];
     let mut figures = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
+        // A world has a seal key of its own, and so a ledger.
+        let standard =
+            format!("store.redis = {{ address = \"{}\", ledger = \"round-{round}\" }}", single.address());
+        let durable = format!(
+            "store.redis = {{ address = \"{}\", ledger = \"round-{round}\", durability = \"durable\", replicas = 1 }}",
+            replicated.primary().address()
+        );
+        let homes = [("embedded", ""), ("standard", &standard), ("durable", &durable)];
         for ((name, ledger), rates) in homes.iter().zip(&mut rates) {
             let world = World::on(ledger)?;
             let broker = BrokerProcess::start(&world, name).await?;

@@ -18,6 +18,7 @@
 pub mod audit;
 mod authority;
 mod broker;
+pub mod campaign;
 mod client;
 mod program;
 mod refused;

@@ -162,12 +162,7 @@ impl Broker {
                 // Another broker of the fleet was first.
                 return Ok(());
             }
-            match keys.rotate(now) {
-                // One that waits already will do.
-                Ok(_) | Err(KeyError::RotationPending { .. }) => {}
-                Err(error) => return Err(unusable(&error)),
-            }
-            keys.activate_now(now).map(drop).map_err(|error| unusable(&error))
+            keys.replace_all(now).map(drop).map_err(|error| unusable(&error))
         })
         .await?;
         self.end_all_tasks(&tenant).await?;

@@ -385,3 +385,18 @@ fn a_fleet_signs_with_the_same_keys_and_no_stranger_brings_others() {
         assert_eq!(theirs.ring.list(), before);
     }
 }
+
+#[test]
+fn all_keys_can_be_given_up_at_once_however_many_there_are() {
+    let mut keys = keys();
+    keys.ring.rotate(keys.clock.now()).unwrap();
+    for number in 3..10 {
+        let old = keys.ring.signer();
+        assert_eq!(keys.ring.replace_all(keys.clock.now()).unwrap(), KeyGeneration(number));
+        assert_eq!(states(&keys.ring), [(number, "active")]);
+        assert_ne!(keys.ring.signer().kid(), old.kid());
+        assert!(!keys.ring.jwks_json().contains(old.kid()));
+        keys = reopen(keys);
+        assert_eq!(states(&keys.ring), [(number, "active")]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Many brokers on one ledger: they are one broker to everybody who asks, and any of them may die at any time.
 
 mod agreement;
+mod campaign;
 mod loss;
 mod restarts;
 

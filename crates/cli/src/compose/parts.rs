@@ -58,7 +58,7 @@ pub enum StartError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Store(#[from] OpenError),
-    #[error("the store cannot be written: {0}")]
+    #[error("it cannot begin: {0}")]
     StoreUnavailable(#[from] Refusal),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -68,7 +68,7 @@ pub enum StartError {
 
 impl StartError {
     /// What the operator can do about it, where the message does not say so itself.
-    pub fn fix(&self) -> Option<&'static str> {
+    pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Bind { .. } => Some("stop who listens there, or choose another address under [listen]"),
             Self::Journal(error) => Some(error.fix()),
@@ -78,7 +78,7 @@ impl StartError {
             }
             Self::Policies(_) => Some("taskpass policy check DIR"),
             Self::Store(error) => Some(error.fix()),
-            Self::StoreUnavailable(_) => Some("check that the disk has free space"),
+            Self::StoreUnavailable(refusal) => refusal.fix_text(),
             _ => None,
         }
     }

@@ -183,6 +183,21 @@ impl KeyRing {
         published.map(|one| self.activate(one.number, now).map(|()| one.number)).transpose()
     }
 
+    /// Makes a new generation that signs at once, and gives up all others: for when nothing counts any more that they
+    /// signed. So there is always room for it.
+    pub fn replace_all(&self, now: Timestamp) -> Result<KeyGeneration, KeyError> {
+        let _change = self.change.lock();
+        let before = self.snapshot.load().generations.clone();
+        let newest = before.last().map_or(0, |one| one.number.0);
+        let number = KeyGeneration(newest.checked_add(1).ok_or(KeyError::Full)?);
+        let next = Generation::create(number, KeyState::Active { since: now }, &self.policy, now)?;
+        self.directory.write(number, &next.to_bytes()?)?;
+        self.show(vec![next])?;
+        // What a crash leaves here is retired at the next start, and goes in its time.
+        before.iter().try_for_each(|one| self.directory.remove(one.number))?;
+        Ok(number)
+    }
+
     /// What time asks for: to activate what was published long enough, to remove what was retired long enough, and to
     /// publish a next generation when the active one is old. By number, so that the oldest is gone before a new one needs
     /// its place.
