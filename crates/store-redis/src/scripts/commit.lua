@@ -30,6 +30,10 @@ for check = 1, tonumber(ARGV[7]) do
   if kind == 'row' then
     local value = redis.call('HGET', key, field)
     found = value and string.sub(value, 1, 8) or ''
+    if value and #found < 8 then
+      -- Nothing that we wrote; it is set aside like any other row.
+      found = found .. string.rep('\0', 8 - #found)
+    end
   else
     found = redis.call('ZSCORE', key, field) and '1' or ''
   end

@@ -1,0 +1,151 @@
+//! Bad servers and bad records: a typed error, nothing granted, and all goes on when it is over. What strikes in the middle
+//! of work (kills, pauses, partitions, lost scripts, no memory, moved slots) is the kill campaign's, `tests/src/campaign`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+use std::time::Duration;
+use taskpass_lease::{Event, Limits, Outcome};
+use taskpass_servers::{Kind, Options, Reply, Server, until};
+use taskpass_store::{DueWhat, Store as _, conformance::events};
+use taskpass_store_redis::{
+    Account, Address, Durability, OpenError, Place, RedisBackend, RedisStore, Settings,
+};
+use taskpass_types::{LeaseId, Reason, Refusal, Secret, TaskId, TenantId, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn settings(port: u16) -> Settings {
+    Settings {
+        place: Place::Single(Address { host: "127.0.0.1".to_owned(), port }),
+        ledger: "taskpass".to_owned(),
+        account: None,
+        sentinel_account: None,
+        tls: None,
+        durability: Durability::Standard { replicas: 0 },
+        patience: Duration::from_millis(500),
+    }
+}
+
+async fn open(server: &Server) -> RedisStore {
+    let store =
+        RedisStore::new(RedisBackend::open(settings(server.port()), Limits::default(), None).await.unwrap());
+    store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();
+    store
+}
+
+async fn start(store: &RedisStore) -> Result<TaskId, Refusal> {
+    let task = TaskId::new();
+    let start = Event::StartTask(Box::new(events::start(&TenantId::default(), task, None)));
+    store.apply(start, NOW).await.map(|_| task)
+}
+
+async fn plan(store: &RedisStore, task: TaskId) -> Result<LeaseId, Refusal> {
+    let plan = Event::PlanLease(Box::new(events::plan(&TenantId::default(), LeaseId::new(), task)));
+    let prepared = store.apply(plan, NOW).await?.into_prepared().unwrap();
+    Ok(prepared.lease().id)
+}
+
+/// The first key of `server` that begins so, and its first field. Both have bytes that are no text.
+async fn row(server: &Server, prefix: &str) -> (Vec<u8>, Vec<u8>) {
+    let first = async |arguments: &[&[u8]]| match server.command(arguments).await {
+        Reply::List(items) => match items.into_iter().next() {
+            Some(Reply::Bytes(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let key = first(&[b"KEYS", format!("{prefix}*").as_bytes()]).await;
+    let field = first(&[b"HKEYS", &key]).await;
+    (key, field)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_refused_set_aside_and_stops_nothing_else() {
+    for value in [&b"12345678\x09newer"[..], b"12345678\x00older", b"short", b"", b"12345678\x01\x00damaged"]
+    {
+        let server = Server::start(Kind::Redis, Options::default()).await;
+        let store = open(&server).await;
+        let tenant = TenantId::default();
+        let (task, other) = (start(&store).await.unwrap(), start(&store).await.unwrap());
+        let lease = plan(&store, task).await.unwrap();
+        let (key, field) = row(&server, "{taskpass}:leases:").await;
+        server.command(&[b"HSET".as_slice(), &key, &field, value]).await.accepted();
+        assert_eq!(
+            store.lease(&tenant, lease).await.unwrap_err().reason(),
+            Reason::StoreCorrupt,
+            "{value:?}"
+        );
+        assert_eq!(store.standing(&tenant, lease, NOW).await.unwrap_err().reason(), Reason::StoreCorrupt);
+        let renew = Event::RenewLease(Box::new(events::renew(&tenant, lease, "again")));
+        assert_eq!(store.apply(renew, NOW).await.unwrap_err().reason(), Reason::StoreCorrupt);
+        plan(&store, other).await.unwrap();
+        // When it is due it goes out of the way, for good.
+        let later = NOW.plus(Duration::from_secs(400));
+        for due in store.due(later, 100).await.unwrap() {
+            if matches!(due.what, DueWhat::Lease(..)) {
+                store.apply_due(due, later).await.unwrap();
+            }
+        }
+        assert!(store.lease(&tenant, lease).await.unwrap().is_none());
+        let quarantine = server.command(&["HLEN", "{taskpass}:quarantine:"]).await;
+        assert_eq!(format!("{quarantine:?}"), "Int(1)", "{value:?}");
+        // And its task ends as any other.
+        let ended = store.apply(events::end_task(&tenant, task), NOW).await.unwrap();
+        assert!(matches!(ended.outcome(), Outcome::TaskEnded(_)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_became_a_replica_grants_nothing_and_goes_on_when_it_is_none() {
+    let server = Server::start(Kind::Redis, Options::default()).await;
+    let store = open(&server).await;
+    let task = start(&store).await.unwrap();
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).await.accepted();
+    assert_eq!(plan(&store, task).await.unwrap_err().reason(), Reason::StoreUnavailable);
+    let end = store.apply(events::end_task(&TenantId::default(), task), NOW).await;
+    assert_eq!(end.unwrap_err().reason(), Reason::StoreUnavailable, "nobody is told that it ended");
+    assert!(matches!(
+        RedisBackend::open(settings(server.port()), Limits::default(), None).await,
+        Err(OpenError::Unreachable(why)) if why.contains("no primary")
+    ));
+    server.command(&["REPLICAOF", "NO", "ONE"]).await.accepted();
+    until("it grants again", || async { start(&store).await.ok() }).await;
+    assert!(store.task(&TenantId::default(), task).await.unwrap().unwrap().end().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_something_else_fails_those_who_look_at_it() {
+    let server = Server::start(Kind::Redis, Options::default()).await;
+    let store = open(&server).await;
+    let (task, other) = (start(&store).await.unwrap(), start(&store).await.unwrap());
+    let lease = plan(&store, task).await.unwrap();
+    let (key, _) = row(&server, "{taskpass}:leases:").await;
+    server.command(&[b"SET".as_slice(), &key, b"theirs"]).await.accepted();
+    let refused = store.lease(&TenantId::default(), lease).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::StoreUnavailable);
+    until("others go on", || async { plan(&store, other).await.ok() }).await;
+    server.command(&["SET", "{elsewhere}:control", "theirs"]).await.accepted();
+    let elsewhere = Settings { ledger: "elsewhere".to_owned(), ..settings(server.port()) };
+    assert!(RedisBackend::open(elsewhere, Limits::default(), None).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_is_told_so_and_no_password_is() {
+    let lines = vec!["requirepass opensesame".to_owned()];
+    let login = Some(("default".to_owned(), "opensesame".to_owned()));
+    let server = Server::start(Kind::Redis, Options { lines, login, ..Options::default() }).await;
+    let account = |password: &str| Some(Account { user: None, password: Secret::new(password.to_owned()) });
+    for account in [None, account("hunter2")] {
+        let wrong = Settings { account, ..settings(server.port()) };
+        let error = RedisBackend::open(wrong, Limits::default(), None).await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        assert!(matches!(error, OpenError::Unreachable(_)), "{error}");
+    }
+    let right = Settings { account: account("opensesame"), ..settings(server.port()) };
+    RedisBackend::open(right, Limits::default(), None).await.unwrap();
+    let nobody = Settings { place: settings(1).place, ..settings(server.port()) };
+    assert!(matches!(
+        RedisBackend::open(nobody, Limits::default(), None).await,
+        Err(OpenError::Unreachable(_))
+    ));
+}
