@@ -68,15 +68,32 @@ impl Ledger {
         self.newest = generations.fold(self.newest, u64::max);
         shared.news.begin(found.news, &shared.signals);
         shared.signals.set_mending(found.mending || lost);
-        let same_home = found.home == link.home;
         let before = self.known.replace(Known {
             generation: found.generation.clone(),
             home: link.home.clone(),
             sequence: found.sequence,
         });
+        let another = before.as_ref().is_none_or(|before| before.generation != found.generation);
+        let taken = self.take_up_as(shared, link, &found, another, lost).await;
+        if taken.is_err() {
+            // The next try compares with what was acknowledged, not with what was found and left as it is.
+            self.known = before;
+        }
+        taken
+    }
+
+    /// `another`: we knew another generation; `lost`: and it had more.
+    async fn take_up_as(
+        &mut self,
+        shared: &Shared,
+        link: &mut Link,
+        found: &Found,
+        another: bool,
+        lost: bool,
+    ) -> Result<HistoryId, Trouble> {
         match found.history {
-            Some(history) if same_home && !lost => {
-                if before.is_none_or(|before| before.generation != found.generation) {
+            Some(history) if found.home == link.home && !lost => {
+                if another {
                     self.write_again(shared, link).await?;
                 }
                 Ok(history)

@@ -1,62 +1,18 @@
 //! Bad servers and bad records: a typed error, nothing granted, and all goes on when it is over. What strikes in the middle
 //! of work (kills, pauses, partitions, lost scripts, no memory, moved slots) is the kill campaign's, `tests/src/campaign`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
-
+use crate::world::{NOW, plan, row, settings, start};
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome};
-use taskpass_servers::{Kind, Options, Reply, Server, until};
+use taskpass_servers::{Kind, Options, Server, until};
 use taskpass_store::{DueWhat, Store as _, conformance::events};
-use taskpass_store_redis::{
-    Account, Address, Durability, OpenError, Place, RedisBackend, RedisStore, Settings,
-};
-use taskpass_types::{LeaseId, Reason, Refusal, Secret, TaskId, TenantId, Timestamp};
-
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-fn settings(port: u16) -> Settings {
-    Settings {
-        place: Place::Single(Address { host: "127.0.0.1".to_owned(), port }),
-        ledger: "taskpass".to_owned(),
-        account: None,
-        sentinel_account: None,
-        tls: None,
-        durability: Durability::Standard { replicas: 0 },
-        patience: Duration::from_millis(500),
-    }
-}
+use taskpass_store_redis::{Account, OpenError, RedisBackend, RedisStore, Settings};
+use taskpass_types::{Reason, Secret, TenantId};
 
 async fn open(server: &Server) -> RedisStore {
-    let store =
-        RedisStore::new(RedisBackend::open(settings(server.port()), Limits::default(), None).await.unwrap());
+    let store = crate::world::open(settings(server.port())).await.unwrap();
     store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();
     store
-}
-
-async fn start(store: &RedisStore) -> Result<TaskId, Refusal> {
-    let task = TaskId::new();
-    let start = Event::StartTask(Box::new(events::start(&TenantId::default(), task, None)));
-    store.apply(start, NOW).await.map(|_| task)
-}
-
-async fn plan(store: &RedisStore, task: TaskId) -> Result<LeaseId, Refusal> {
-    let plan = Event::PlanLease(Box::new(events::plan(&TenantId::default(), LeaseId::new(), task)));
-    let prepared = store.apply(plan, NOW).await?.into_prepared().unwrap();
-    Ok(prepared.lease().id)
-}
-
-/// The first key of `server` that begins so, and its first field. Both have bytes that are no text.
-async fn row(server: &Server, prefix: &str) -> (Vec<u8>, Vec<u8>) {
-    let first = async |arguments: &[&[u8]]| match server.command(arguments).await {
-        Reply::List(items) => match items.into_iter().next() {
-            Some(Reply::Bytes(bytes)) => bytes,
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    };
-    let key = first(&[b"KEYS", format!("{prefix}*").as_bytes()]).await;
-    let field = first(&[b"HKEYS", &key]).await;
-    (key, field)
 }
 
 #[tokio::test(flavor = "multi_thread")]
