@@ -1,8 +1,9 @@
 //! A cable that can be cut: a TCP proxy in front of a port of 127.0.0.1.
 //!
-//! Cutting is exact: when [`Proxy::cut`] or [`Proxy::drop_connections`] has returned, not one more byte passes, because
-//! bytes are written under the lock under which the state changes. Each direction of a connection holds at most one
-//! buffer; what is sent while the cable is cut stays with its sender, and arrives after healing.
+//! Cutting is exact: when [`Proxy::cut`], one of its halves or [`Proxy::drop_connections`] has returned, not one more
+//! byte passes that way, because bytes are written under the lock under which the state changes. Each direction of a
+//! connection holds at most one buffer; what is sent while the cable is cut stays with its sender, and arrives after
+//! healing.
 
 use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{
@@ -17,6 +18,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const BUFFER: usize = 16 * 1024;
 
+/// Which way bytes go.
+#[derive(Clone, Copy)]
+enum Way {
+    ToTarget,
+    FromTarget,
+}
+
 /// A TCP proxy on a free port of 127.0.0.1; dropping it closes its connections.
 pub struct Proxy {
     port: u16,
@@ -25,7 +33,8 @@ pub struct Proxy {
 }
 
 struct Cable {
-    cut: bool,
+    cut_to_target: bool,
+    cut_from_target: bool,
     delay: Duration,
     /// Cancelled when the connections that exist now are to be dropped.
     connections: CancellationToken,
@@ -37,7 +46,12 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
-        let cable = Cable { cut: false, delay: Duration::ZERO, connections: stop.child_token() };
+        let cable = Cable {
+            cut_to_target: false,
+            cut_from_target: false,
+            delay: Duration::ZERO,
+            connections: stop.child_token(),
+        };
         let cable = Arc::new(watch::Sender::new(cable));
         let tasks = TaskTracker::new();
         let accepting = accept(listener, target_port, Arc::clone(&cable), tasks.clone());
@@ -52,12 +66,22 @@ impl Proxy {
 
     /// Makes it a black hole: connections stay and new ones are accepted, but no byte passes.
     pub fn cut(&self) {
-        self.cable.send_modify(|cable| cable.cut = true);
+        self.cable.send_modify(|cable| (cable.cut_to_target, cable.cut_from_target) = (true, true));
     }
 
-    /// Undoes [`cut`](Self::cut); what was sent in between arrives now.
+    /// Lets no byte pass to the target: what it already has it still answers.
+    pub fn cut_to_target(&self) {
+        self.cable.send_modify(|cable| cable.cut_to_target = true);
+    }
+
+    /// Lets no byte pass from the target: it does what it is told, and nobody learns of it.
+    pub fn cut_from_target(&self) {
+        self.cable.send_modify(|cable| cable.cut_from_target = true);
+    }
+
+    /// Undoes every cut; what was sent in between arrives now.
     pub fn heal(&self) {
-        self.cable.send_modify(|cable| cable.cut = false);
+        self.cable.send_modify(|cable| (cable.cut_to_target, cable.cut_from_target) = (false, false));
     }
 
     /// Closes all connections; new ones are still accepted.
@@ -72,6 +96,15 @@ impl Proxy {
     }
 }
 
+impl Cable {
+    fn is_cut(&self, way: Way) -> bool {
+        match way {
+            Way::ToTarget => self.cut_to_target,
+            Way::FromTarget => self.cut_from_target,
+        }
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -82,15 +115,16 @@ async fn accept(listener: TcpListener, target: u16, cable: Arc<watch::Sender<Cab
     while let Ok((client, _)) = listener.accept().await {
         let watched = cable.subscribe();
         let dropped = watched.borrow().connections.clone();
-        let line = Line { cable: watched, dropped: dropped.clone() };
+        let line = Line { cable: watched, way: Way::ToTarget, dropped: dropped.clone() };
         tasks.spawn(dropped.run_until_cancelled_owned(carry(client, target, line)));
     }
 }
 
-/// A connection's view of the cable.
+/// One direction of a connection, and its view of the cable.
 #[derive(Clone)]
 struct Line {
     cable: watch::Receiver<Cable>,
+    way: Way,
     dropped: CancellationToken,
 }
 
@@ -101,15 +135,20 @@ async fn carry(client: TcpStream, target: u16, mut line: Line) -> io::Result<()>
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let back = line.clone();
+    let back = Line { way: Way::FromTarget, ..line.clone() };
     tokio::try_join!(line.pump(from_client, to_server), back.pump(from_server, to_client))?;
     Ok(())
 }
 
 impl Line {
-    /// Waits until the cable is whole.
+    /// Waits until the cable is whole in this direction.
     async fn open(&mut self) -> io::Result<()> {
-        self.cable.wait_for(|cable| !cable.cut).await.map(drop).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let way = self.way;
+        self.cable
+            .wait_for(|cable| !cable.is_cut(way))
+            .await
+            .map(drop)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     async fn pump(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
@@ -136,7 +175,7 @@ impl Line {
             if self.dropped.is_cancelled() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            if cable.cut {
+            if cable.is_cut(self.way) {
                 continue;
             }
             match to.try_write(bytes) {

@@ -125,6 +125,41 @@ async fn nothing_passes_a_cut_cable_and_all_of_it_arrives_after_healing() {
 }
 
 #[tokio::test]
+async fn half_a_cut_loses_only_the_answer_or_only_the_command() {
+    let server = Server::start(Kind::Redis, Options::default()).await;
+    let proxy = Proxy::start(server.port()).await;
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+    let mut answer = [0; 5];
+
+    proxy.cut_from_target();
+    client.write_all(b"SET k v\r\n").await.unwrap();
+    until("the command to arrive", || async { (get(&server).await == "v").then_some(()) }).await;
+    let silence = tokio::time::timeout(Duration::from_millis(100), client.read(&mut answer)).await;
+    assert!(silence.is_err(), "an answer passed");
+    proxy.heal();
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
+
+    // What the target has before the cut it answers after it.
+    client.write_all(b"BLPOP list 0\r\n").await.unwrap();
+    until("the client to wait", || async {
+        (server.info("clients").await["blocked_clients"] == "1").then_some(())
+    })
+    .await;
+    proxy.cut_to_target();
+    server.command(&["RPUSH", "list", "x"]).await.accepted();
+    let mut popped = [0; 21];
+    client.read_exact(&mut popped).await.unwrap();
+    assert_eq!(&popped, b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n");
+    client.write_all(b"SET k w\r\n").await.unwrap();
+    let silence = tokio::time::timeout(Duration::from_millis(100), client.read(&mut answer)).await;
+    assert!(silence.is_err() && get(&server).await == "v");
+    proxy.heal();
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(get(&server).await, "w");
+}
+
+#[tokio::test]
 async fn a_replica_follows_unless_cut_and_is_promoted() {
     for kind in Kind::ALL {
         let servers = Replicated::start(kind, 2, &["maxmemory 50mb"]).await;
