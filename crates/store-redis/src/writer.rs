@@ -133,6 +133,10 @@ pub(crate) struct Writer {
     doubt: Option<Doubt>,
     /// Since when there is no ledger.
     down: Option<Instant>,
+    /// Ends of a batch of which nothing was written, to be tried again.
+    late: Vec<Job>,
+    /// Since when there have been any.
+    late_since: Option<Instant>,
 }
 
 impl Writer {
@@ -142,7 +146,7 @@ impl Writer {
         ordinary: mpsc::Receiver<Job>,
         ledger: Ledger,
     ) -> Self {
-        Self { shared, urgent, ordinary, ledger, doubt: None, down: None }
+        Self { shared, urgent, ordinary, ledger, doubt: None, down: None, late: Vec::new(), late_since: None }
     }
 
     /// Finds the ledger and makes it one that may be served.
@@ -153,6 +157,8 @@ impl Writer {
         let (history, newest) = self.ledger.take_up(&shared, &mut link).await?;
         *shared.history.write() = history;
         self.settle_doubt(&mut link, before.as_ref(), &newest).await?;
+        // Who cannot write may be talking to a primary that was replaced: nothing is told before that is known.
+        self.confirm(&mut link).await?;
         let generation = self.ledger.known.as_ref().map_or("", |known| &known.generation);
         let reader = link.reader.clone().fenced(shared.layout.control(), generation);
         *shared.serving.write() = Some(Serving { reader, client: link.client.clone(), proved: now() });
@@ -193,8 +199,10 @@ impl Writer {
     async fn serve(&mut self, mut link: Link) -> Result<(), Trouble> {
         let shared = self.shared.clone();
         loop {
+            let late = !self.late.is_empty();
             let first = tokio::select! {
                 biased;
+                () = std::future::ready(()), if late => None,
                 job = self.urgent.recv() => Some(job),
                 job = self.ordinary.recv() => Some(job),
                 () = shared.closing.cancelled() => return Ok(()),
@@ -202,7 +210,7 @@ impl Writer {
                 () = shared.broken.notified() => return Err(Trouble::Refused("a read failed".to_owned())),
                 () = tokio::time::sleep(BEAT) => None,
             };
-            let mut jobs = Vec::new();
+            let mut jobs = std::mem::take(&mut self.late);
             match first {
                 Some(None) => return Ok(()),
                 Some(Some(job)) => jobs.push(job),
@@ -230,6 +238,7 @@ impl Writer {
         match self.ledger.commit(&shared, link, &jobs).await {
             Ok(results) => {
                 shared.prove(looked);
+                self.late_since = None;
                 self.done(jobs, results);
                 Ok(())
             }
@@ -243,7 +252,7 @@ impl Writer {
                 Err(trouble)
             }
             Err(Failed::Not(trouble)) => {
-                refuse(jobs, &trouble);
+                self.put_off(jobs, &trouble);
                 Err(trouble)
             }
         }
@@ -261,11 +270,7 @@ impl Writer {
         let Some(doubt) = self.doubt.take() else { return Ok(()) };
         let shared = self.shared.clone();
         let said = if doubt.commit.operation() == Some(newest) {
-            match self.ledger.commit(&shared, link, &[]).await {
-                Ok(_) => Ok(Said::Done),
-                Err(Failed::Busy) => Err(Trouble::Refused("the ledger takes no writes".to_owned())),
-                Err(Failed::Maybe(trouble, ..) | Failed::Not(trouble)) => Err(trouble),
-            }
+            self.confirm(link).await.map(|()| Said::Done)
         } else if before.map(|known| &known.generation)
             == self.ledger.known.as_ref().map(|known| &known.generation)
         {
@@ -289,6 +294,29 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes a write that changes nothing, and waits until it is confirmed: so is all that was written before it.
+    async fn confirm(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let shared = self.shared.clone();
+        match self.ledger.commit(&shared, link, &[]).await {
+            Ok(_) => Ok(()),
+            Err(Failed::Busy) => Err(Trouble::Refused("the ledger takes no writes".to_owned())),
+            Err(Failed::Maybe(trouble, ..) | Failed::Not(trouble)) => Err(trouble),
+        }
+    }
+
+    /// Nothing of these was written: ends are tried again for a while, the others refused.
+    fn put_off(&mut self, jobs: Vec<Job>, trouble: &Trouble) {
+        let (ends, others): (Vec<Job>, _) = jobs.into_iter().partition(Job::urgent);
+        refuse(others, trouble);
+        if self.late_since.is_some_and(|since| since.elapsed() >= ENDS_WAIT) {
+            self.late_since = None;
+            refuse(ends, trouble);
+        } else if !ends.is_empty() {
+            self.late_since.get_or_insert_with(now);
+            self.late.extend(ends);
+        }
+    }
+
     fn done(&self, jobs: Vec<Job>, results: Results) {
         for (job, result) in jobs.into_iter().zip(results) {
             job.answer(result.map(taskpass_store::Pending::committed));
@@ -303,6 +331,10 @@ impl Writer {
             }
         }
         let gone = Trouble::Refused("it is not reached, or is recovering".to_owned());
+        if self.late_since.is_some_and(|since| since.elapsed() >= ENDS_WAIT) {
+            self.late_since = None;
+            refuse(std::mem::take(&mut self.late), &gone);
+        }
         let patient = self.down.is_none_or(|since| since.elapsed() < ENDS_WAIT);
         let (urgent, ordinary) = (&mut self.urgent, &mut self.ordinary);
         let refusing = async {

@@ -5,7 +5,6 @@
 //! be said exactly.
 
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -15,4 +14,6 @@
 
 mod loss;
 mod records;
+mod refusals;
+mod silence;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome};
-use taskpass_servers::{Kind, Options, Reply, Server};
+use taskpass_servers::{Kind, Options, Reply, Server, until};
 use taskpass_store::{LeaseQuery, Prepared, Store as _, conformance::events};
 use taskpass_store_redis::{Address, Durability, OpenError, Place, RedisBackend, RedisStore, Settings};
 use taskpass_types::{LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp};
@@ -146,7 +146,8 @@ impl Fleet {
     pub(crate) async fn has_one(&self, lease: LeaseId) {
         for store in &self.brokers {
             let query = LeaseQuery { task: Some(self.task), ..LeaseQuery::default() };
-            let page = store.leases(&query).await.unwrap();
+            // Who wrote it is told before the store is looked at again.
+            let page = until("the store is read", || async { store.leases(&query).await.ok() }).await;
             assert_eq!(page.items.iter().filter(|found| found.id == lease).count(), 1);
             assert_eq!(page.unreadable, 0);
         }
