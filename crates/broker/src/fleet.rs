@@ -21,8 +21,8 @@ const TURN: Duration = Duration::from_secs(3);
 /// What one broker knows of its fleet.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    /// The number of the set of keys that is in use here.
-    keys: tokio::sync::Mutex<u64>,
+    /// The shared keys that are in use here. Not their number alone: a ledger that was wiped counts anew.
+    keys: tokio::sync::Mutex<Option<SharedKeys>>,
 }
 
 impl Broker {
@@ -69,10 +69,10 @@ impl Broker {
     /// # Errors
     /// When the store does not answer, or the keys were sealed with another seal key.
     pub async fn agree_on_keys(&self) -> Result<(), Refusal> {
-        let mut number = self.0.fleet.keys.lock().await;
-        self.pull_keys(&mut number).await?;
-        if *number == 0 {
-            self.push_keys(&mut number).await?;
+        let mut known = self.0.fleet.keys.lock().await;
+        self.pull_keys(&mut known).await?;
+        if known.is_none() {
+            self.push_keys(&mut known).await?;
         }
         Ok(())
     }
@@ -86,45 +86,49 @@ impl Broker {
         if !self.parts().settings.fleet {
             return change(&self.parts().keys);
         }
-        let mut number = self.0.fleet.keys.lock().await;
-        self.pull_keys(&mut number).await?;
+        let mut known = self.0.fleet.keys.lock().await;
+        self.pull_keys(&mut known).await?;
         let changed = change(&self.parts().keys)?;
-        self.push_keys(&mut number).await?;
+        self.push_keys(&mut known).await?;
         Ok(changed)
     }
 
-    async fn pull_keys(&self, number: &mut u64) -> Result<(), Refusal> {
+    async fn pull_keys(&self, known: &mut Option<SharedKeys>) -> Result<(), Refusal> {
         match self.parts().store.shared_keys().await? {
-            Some(shared) if shared.number != *number => self.take_up(&shared, number),
+            Some(shared) if known.as_ref() != Some(&shared) => {
+                self.take_up(&shared)?;
+                *known = Some(shared);
+                Ok(())
+            }
             Some(_) => Ok(()),
             None => {
-                *number = 0;
+                *known = None;
                 Ok(())
             }
         }
     }
 
-    async fn push_keys(&self, number: &mut u64) -> Result<(), Refusal> {
+    async fn push_keys(&self, known: &mut Option<SharedKeys>) -> Result<(), Refusal> {
         let sealed = self.parts().keys.to_sealed().map_err(|error| unusable(&error))?;
-        let share = Change::ShareKeys(Box::new(ShareKeys { over: *number, sealed }));
+        let over = known.as_ref().map_or(0, |keys| keys.number);
+        let share = Change::ShareKeys(Box::new(ShareKeys { over, sealed: sealed.clone() }));
         match self.parts().store.apply(share, self.now()).await.map(|done| done.into_outcome()) {
-            Ok(Outcome::KeysShared(shared)) => {
-                *number = shared;
+            Ok(Outcome::KeysShared(number)) => {
+                *known = Some(SharedKeys { number, sealed });
                 Ok(())
             }
             Ok(_) => Ok(()),
             Err(refusal) if refusal.reason() == Reason::Superseded => {
                 // Whoever was first counts; what was made here was never used.
-                *number = 0;
-                self.pull_keys(number).await
+                *known = None;
+                self.pull_keys(known).await
             }
             Err(refusal) => Err(refusal),
         }
     }
 
-    fn take_up(&self, shared: &SharedKeys, number: &mut u64) -> Result<(), Refusal> {
+    fn take_up(&self, shared: &SharedKeys) -> Result<(), Refusal> {
         self.parts().keys.take_up_sealed(&shared.sealed).map_err(|error| unusable(&error))?;
-        *number = shared.number;
         let event = Event::outcome(&TenantId::default(), Action::KeyPublish, Actor::Broker("fleet"));
         self.note(event.count(shared.number));
         tracing::info!(number = shared.number, "the signing keys of the fleet are in use");
@@ -157,6 +161,14 @@ impl Broker {
         let event = |event: Event| event.purpose(why);
         self.note(event(Event::intent(&tenant, Action::KeyActivate, actor.clone())));
         let (old, now) = (self.parts().keys.signer().generation(), self.now());
+        // Listed before it is asked whether there is still something to do: nothing is granted while there is, so none of
+        // these was begun after another broker was done.
+        let running = self.running_tasks(&tenant).await?;
+        if !self.parts().store.still_mending().await? {
+            tracing::info!("another broker of the fleet has made the store whole");
+            self.note(event(Event::outcome(&tenant, Action::KeyActivate, actor)).key_generation(old));
+            return Ok(old);
+        }
         self.change_keys(|keys| {
             if keys.signer().generation() > old {
                 // Another broker of the fleet was first.
@@ -165,7 +177,9 @@ impl Broker {
             keys.replace_all(now).map(drop).map_err(|error| unusable(&error))
         })
         .await?;
-        self.end_all_tasks(&tenant).await?;
+        for task in &running {
+            self.end_lost(task).await?;
+        }
         let deny = DenyKeys { tenant: tenant.clone(), generation: old, by: actor.to_string() };
         let done = self.parts().store.apply(Change::DenyKeys(deny), self.now()).await?;
         let outcome = event(Event::outcome(&tenant, Action::KeyActivate, actor)).key_generation(old);
@@ -179,16 +193,15 @@ impl Broker {
 }
 
 impl Broker {
-    async fn end_all_tasks(&self, tenant: &TenantId) -> Result<(), Refusal> {
+    async fn running_tasks(&self, tenant: &TenantId) -> Result<Vec<Task>, Refusal> {
         let mut query = TaskQuery { tenant: tenant.clone(), running: true, ..TaskQuery::default() };
+        let mut running = Vec::new();
         loop {
             let page = self.parts().store.tasks(&query).await?;
-            for task in page.items {
-                self.end_lost(&task).await?;
-            }
+            running.extend(page.items);
             match page.next {
                 Some(next) => query.before = Some(next),
-                None => return Ok(()),
+                None => return Ok(running),
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     news::{self, Heard},
     scripts::Caller,
     settings::Settings,
+    texts::Texts,
     writer::{LANE, Proofs, Shared, Writer},
 };
 use parking_lot::RwLock;
@@ -203,6 +204,16 @@ impl Backend for RedisBackend {
 
     fn history(&self) -> HistoryId {
         *self.shared.history.read()
+    }
+
+    async fn still_mending(&self) -> Result<bool, Refusal> {
+        let mut reader = self.shared.reader()?;
+        let control = Texts::from(vec![self.shared.layout.control()]);
+        let field = Texts::from(vec![b"row".to_vec(), b"mending".to_vec()]);
+        let answers = reader.read(&control, &field).await.map_err(|trouble| unavailable(&trouble))?;
+        let mending = answers.first().is_some_and(|answer| *answer != redis::Value::Nil);
+        self.shared.signals.set_mending(mending);
+        Ok(mending)
     }
 
     fn mending(&self) -> watch::Receiver<bool> {

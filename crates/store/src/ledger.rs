@@ -40,6 +40,12 @@ pub trait Backend: Send + Sync + 'static {
     /// What [`crate::open`] said.
     fn history(&self) -> HistoryId;
 
+    /// See [`Store::still_mending`].
+    fn still_mending(&self) -> impl Future<Output = Result<bool, Refusal>> + Send {
+        let mending = *self.mending().borrow();
+        async move { Ok(mending) }
+    }
+
     /// See [`Store::mending`].
     fn mending(&self) -> watch::Receiver<bool>;
 
@@ -139,6 +145,10 @@ impl<B: Backend> Store for Ledger<B> {
 
     fn history(&self) -> HistoryId {
         self.0.history()
+    }
+
+    async fn still_mending(&self) -> Result<bool, Refusal> {
+        self.0.still_mending().await
     }
 
     fn mending(&self) -> watch::Receiver<bool> {

@@ -74,6 +74,10 @@ pub trait Store: Send + Sync + 'static {
     /// Which life of a store this is; a new one after a wipe.
     fn history(&self) -> HistoryId;
 
+    /// Asks the store itself, since another broker of the fleet may have made it whole: [`Store::mending`] says the same
+    /// afterwards.
+    async fn still_mending(&self) -> Result<bool, Refusal>;
+
     /// Whether the store found that it has lost what it had acknowledged. Nothing is granted until
     /// [`taskpass_lease::DenyKeys`] cut off all that was signed before.
     fn mending(&self) -> watch::Receiver<bool>;

@@ -111,6 +111,9 @@ impl Store for Disk {
     async fn policy_history(&self, before: Option<u64>, limit: usize) -> Result<Vec<PolicySetInfo>, Refusal> {
         self.store.policy_history(before, limit).await
     }
+    async fn still_mending(&self) -> Result<bool, Refusal> {
+        self.store.still_mending().await
+    }
     fn mending(&self) -> watch::Receiver<bool> {
         self.store.mending()
     }

@@ -120,6 +120,9 @@ impl Store for Meddled {
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.store.policy_revision().await
     }
+    async fn still_mending(&self) -> Result<bool, Refusal> {
+        self.store.still_mending().await
+    }
     fn mending(&self) -> watch::Receiver<bool> {
         self.store.mending()
     }

@@ -307,6 +307,10 @@ impl Store for Journaled {
         self.store.history()
     }
 
+    async fn still_mending(&self) -> Result<bool, Refusal> {
+        self.store.still_mending().await
+    }
+
     fn mending(&self) -> watch::Receiver<bool> {
         self.store.mending()
     }
