@@ -149,7 +149,7 @@ impl RedisBackend {
             return Ok(());
         }
         let read = fetch(reader, &self.shared.layout, missing, fetched).await;
-        if read.is_err() {
+        if read.as_ref().is_err_and(Trouble::breaks_link) {
             self.shared.broken.notify_one();
         }
         read

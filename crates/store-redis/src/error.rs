@@ -12,12 +12,21 @@ pub(crate) enum Trouble {
     /// It may or may not have been executed.
     #[error("no answer: {0}")]
     Unknown(String),
+    /// Nothing was executed: where a page of ours belongs, there is something else. That is nobody's trouble who does not
+    /// need it.
+    #[error("another application uses our keys: {0}")]
+    Foreign(String),
     /// The server does not know our scripts (any more).
     #[error("the server lost the scripts")]
     NoScript,
 }
 
 impl Trouble {
+    /// Whether the link cannot be trusted any more.
+    pub(crate) fn breaks_link(&self) -> bool {
+        !matches!(self, Self::Foreign(_))
+    }
+
     pub(crate) fn unexpected(what: &str) -> Self {
         Self::Refused(format!("this is no Taskpass ledger, or a newer one: {what}"))
     }
@@ -27,8 +36,9 @@ impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
+            ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Self::Foreign(error.to_string()),
             // The server answered, so it did not execute it. A script that failed half way is the exception, and ours
-            // fail only where they read.
+            // fail only before they write.
             ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
                 Self::Refused(error.to_string())
             }

@@ -8,7 +8,7 @@ use crate::{
     texts::Texts,
 };
 use redis::Value;
-use taskpass_store::tables::Entry;
+use taskpass_store::tables::{Entry, Table};
 
 /// How many pages a sweep fetches at once.
 const PAGES: usize = 32;
@@ -111,7 +111,7 @@ fn row(bytes: Vec<u8>) -> Row {
 
 async fn run(caller: &mut Caller, layout: &Layout, sweep: &Sweep) -> Result<Vec<Entry>, Trouble> {
     if let Some(page) = only_page(sweep.table, &sweep.prefix) {
-        let mut entries = pages(caller, layout, sweep, vec![page]).await?;
+        let mut entries = pages_with(caller, layout, sweep, vec![page], unreadable).await?;
         entries.truncate(sweep.limit);
         return Ok(entries);
     }
@@ -129,10 +129,10 @@ async fn run(caller: &mut Caller, layout: &Layout, sweep: &Sweep) -> Result<Vec<
         let range = Ask::Range { range: names.clone(), backwards: sweep.backwards, limit: PAGES };
         questions.ask(layout.directory(sweep.table), range);
         let answer = questions.answered(caller).await?.into_iter().next().unwrap_or_default();
-        let next = texts(answer)?;
+        let next = texts(answer).map_err(|_| foreign("the directory of a table"))?;
         let Some(last) = next.last().cloned() else { return Ok(found) };
         let full = next.len() == PAGES;
-        found.extend(pages(caller, layout, sweep, next).await?);
+        found.extend(pages_with(caller, layout, sweep, next, unreadable).await?);
         if found.len() >= sweep.limit || !full {
             found.truncate(sweep.limit);
             return Ok(found);
@@ -141,12 +141,24 @@ async fn run(caller: &mut Caller, layout: &Layout, sweep: &Sweep) -> Result<Vec<
     }
 }
 
-/// What a sweep finds in these pages, in its order.
+/// What a sweep finds in these pages, in its order; all of it or nothing.
 pub(crate) async fn pages(
     caller: &mut Caller,
     layout: &Layout,
     sweep: &Sweep,
     pages: Vec<Vec<u8>>,
+) -> Result<Vec<Entry>, Trouble> {
+    let whole = |_, _: &[u8]| Err(foreign("a page that has to be whole"));
+    pages_with(caller, layout, sweep, pages, whole).await
+}
+
+/// The same; `instead` says what is told of a page that is something else.
+async fn pages_with(
+    caller: &mut Caller,
+    layout: &Layout,
+    sweep: &Sweep,
+    pages: Vec<Vec<u8>>,
+    instead: impl Fn(Table, &[u8]) -> Result<Option<Entry>, Trouble>,
 ) -> Result<Vec<Entry>, Trouble> {
     let mut questions = Questions::default();
     for page in &pages {
@@ -159,7 +171,10 @@ pub(crate) async fn pages(
     let answers = questions.answered(caller).await?;
     let mut found = Vec::new();
     for (page, answer) in pages.iter().zip(answers) {
-        found.extend(entries(sweep, page, answer)?);
+        match answer {
+            Value::BulkString(_) => found.extend(instead(sweep.table, page)?),
+            answer => found.extend(entries(sweep, page, answer)?),
+        }
     }
     Ok(found)
 }
@@ -175,6 +190,27 @@ fn inside(sweep: &Sweep, page: &[u8]) -> Range {
         Some(from) if from.page == page => whole.after(&from.field),
         _ => whole,
     }
+}
+
+/// What is told of a page that is something else. That its entries of the schedule are not done, or that a list has gaps, must
+/// not keep the rest from anybody; but deny records must not be passed over.
+fn unreadable(table: Table, page: &[u8]) -> Result<Option<Entry>, Trouble> {
+    match table {
+        Table::Below | Table::Schedule => {
+            tracing::error!(
+                table = table.name(),
+                "another application uses a key of ours; what was there is lost"
+            );
+            Ok(None)
+        }
+        // The first of the ids that could be on it: a record that cannot be read.
+        Table::Approvals | Table::Leases | Table::Tasks => Ok(Some(([page, &[0; 10]].concat(), Vec::new()))),
+        _ => Err(foreign("a page that has to be whole")),
+    }
+}
+
+fn foreign(what: &str) -> Trouble {
+    Trouble::Foreign(format!("it is where we have {what}"))
 }
 
 fn entries(sweep: &Sweep, page: &[u8], answer: Value) -> Result<Vec<Entry>, Trouble> {

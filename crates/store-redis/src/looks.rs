@@ -50,7 +50,7 @@ async fn together(shared: &Shared, crowd: &[Look]) -> Result<Fetched, Trouble> {
     missing.rows.extend(crowd.iter().flat_map(|look| look.missing.rows.iter().cloned()));
     let mut fetched = Fetched::default();
     let read = fetch(&mut reader, &shared.layout, missing, &mut fetched).await;
-    if read.is_err() {
+    if read.as_ref().is_err_and(Trouble::breaks_link) {
         shared.broken.notify_one();
     }
     read.map(|()| fetched)

@@ -251,11 +251,34 @@ impl Writer {
                 self.doubt = Some(Doubt { commit: *commit, jobs, results, since: now() });
                 Err(trouble)
             }
+            Err(Failed::Not(trouble)) if !trouble.breaks_link() && !jobs.is_empty() => {
+                self.transact_apart(link, jobs, trouble).await
+            }
             Err(Failed::Not(trouble)) => {
                 self.put_off(jobs, &trouble);
                 Err(trouble)
             }
         }
+    }
+
+    /// One of these needs what nobody can have; the others need not suffer for it.
+    async fn transact_apart(
+        &mut self,
+        link: &mut Link,
+        mut jobs: Vec<Job>,
+        trouble: Trouble,
+    ) -> Result<(), Trouble> {
+        if jobs.len() == 1 {
+            refuse(jobs, &trouble);
+            return Ok(());
+        }
+        let rest = jobs.split_off(jobs.len() / 2);
+        let first = Box::pin(self.transact(link, jobs)).await;
+        if let Err(trouble) = first {
+            self.put_off(rest, &trouble);
+            return Err(trouble);
+        }
+        Box::pin(self.transact(link, rest)).await
     }
 
     /// Finds out about a commit of unknown outcome, in a ledger that was taken up. `newest` is this broker's newest

@@ -157,7 +157,7 @@ fn the_rights_are_what_the_scripts_call_and_what_the_link_needs() {
             .collect();
     for script in fs::read_dir(scripts).unwrap() {
         let text = fs::read_to_string(script.unwrap().path()).unwrap();
-        let calls = text.split("redis.call('").skip(1);
+        let calls = text.split("call('").skip(1);
         needed.extend(calls.filter_map(|rest| rest.split('\'').next()).map(str::to_lowercase));
     }
     let users = users();

@@ -12,6 +12,8 @@
     reason = "tests may panic"
 )]
 
+mod cluster;
+mod foreign;
 mod loss;
 mod records;
 mod refusals;

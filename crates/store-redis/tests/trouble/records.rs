@@ -1,10 +1,9 @@
-//! Bad servers and bad records: a typed error, nothing granted, and all goes on when it is over. What strikes in the middle
-//! of work (kills, pauses, partitions, lost scripts, no memory, moved slots) is the kill campaign's, `tests/src/campaign`.
+//! Records that cannot be read, and accounts that are not let in.
 
 use crate::world::{NOW, plan, row, settings, start};
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome};
-use taskpass_servers::{Kind, Options, Server, until};
+use taskpass_servers::{Kind, Options, Server};
 use taskpass_store::{DueWhat, Store as _, conformance::events};
 use taskpass_store_redis::{Account, OpenError, RedisBackend, RedisStore, Settings};
 use taskpass_types::{Reason, Secret, TenantId};
@@ -49,40 +48,6 @@ async fn a_record_that_cannot_be_read_is_refused_set_aside_and_stops_nothing_els
         let ended = store.apply(events::end_task(&tenant, task), NOW).await.unwrap();
         assert!(matches!(ended.outcome(), Outcome::TaskEnded(_)));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_became_a_replica_grants_nothing_and_goes_on_when_it_is_none() {
-    let server = Server::start(Kind::Redis, Options::default()).await;
-    let store = open(&server).await;
-    let task = start(&store).await.unwrap();
-    server.command(&["REPLICAOF", "127.0.0.1", "1"]).await.accepted();
-    assert_eq!(plan(&store, task).await.unwrap_err().reason(), Reason::StoreUnavailable);
-    let end = store.apply(events::end_task(&TenantId::default(), task), NOW).await;
-    assert_eq!(end.unwrap_err().reason(), Reason::StoreUnavailable, "nobody is told that it ended");
-    assert!(matches!(
-        RedisBackend::open(settings(server.port()), Limits::default(), None).await,
-        Err(OpenError::Unreachable(why)) if why.contains("no primary")
-    ));
-    server.command(&["REPLICAOF", "NO", "ONE"]).await.accepted();
-    until("it grants again", || async { start(&store).await.ok() }).await;
-    assert!(store.task(&TenantId::default(), task).await.unwrap().unwrap().end().is_none());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_something_else_fails_those_who_look_at_it() {
-    let server = Server::start(Kind::Redis, Options::default()).await;
-    let store = open(&server).await;
-    let (task, other) = (start(&store).await.unwrap(), start(&store).await.unwrap());
-    let lease = plan(&store, task).await.unwrap();
-    let (key, _) = row(&server, "{taskpass}:leases:").await;
-    server.command(&[b"SET".as_slice(), &key, b"theirs"]).await.accepted();
-    let refused = store.lease(&TenantId::default(), lease).await.unwrap_err();
-    assert_eq!(refused.reason(), Reason::StoreUnavailable);
-    until("others go on", || async { plan(&store, other).await.ok() }).await;
-    server.command(&["SET", "{elsewhere}:control", "theirs"]).await.accepted();
-    let elsewhere = Settings { ledger: "elsewhere".to_owned(), ..settings(server.port()) };
-    assert!(RedisBackend::open(elsewhere, Limits::default(), None).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

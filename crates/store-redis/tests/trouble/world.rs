@@ -80,6 +80,11 @@ pub(crate) async fn kill(store: &RedisStore, lease: LeaseId) -> Result<Outcome, 
     store.apply(end, NOW).await.map(taskpass_store::Committed::into_outcome)
 }
 
+pub(crate) async fn end_task(store: &RedisStore, task: TaskId) -> Result<Outcome, Refusal> {
+    let end = events::end_task(&TenantId::default(), task);
+    store.apply(end, NOW).await.map(taskpass_store::Committed::into_outcome)
+}
+
 /// Whether the lease has ended, as this broker sees it.
 pub(crate) async fn has_ended(store: &RedisStore, lease: LeaseId) -> Result<bool, Refusal> {
     Ok(store.lease(&TenantId::default(), lease).await?.unwrap().end().is_some())
@@ -133,10 +138,8 @@ impl Fleet {
     pub(crate) async fn refuses(&self) {
         let before = LeaseId::new();
         for store in &self.brokers {
-            let (granted, ended) = tokio::join!(
-                answer(plan_as(store, self.task, before)),
-                answer(store.apply(events::end_task(&TenantId::default(), self.task), NOW)),
-            );
+            let (granted, ended) =
+                tokio::join!(answer(plan_as(store, self.task, before)), answer(end_task(store, self.task)),);
             said_why(&granted.expect_err("nothing is granted"));
             said_why(&ended.expect_err("nothing is said to have ended"));
         }
