@@ -13,6 +13,7 @@
 )]
 
 mod cluster;
+mod damage;
 mod foreign;
 mod loss;
 mod records;
