@@ -176,9 +176,11 @@ pub(crate) async fn row(server: &Server, prefix: &str) -> (Vec<u8>, Vec<u8>) {
     (key, field)
 }
 
-/// All keys of `server` that begin so.
+/// All keys of `server` that begin so, in order: of the schedule, the page that is due first comes first.
 pub(crate) async fn keys(server: &Server, prefix: &str) -> Vec<Vec<u8>> {
-    list(server, &[b"KEYS", format!("{prefix}*").as_bytes()]).await
+    let mut keys = list(server, &[b"KEYS", format!("{prefix}*").as_bytes()]).await;
+    keys.sort_unstable();
+    keys
 }
 
 async fn list(server: &Server, arguments: &[&[u8]]) -> Vec<Vec<u8>> {
