@@ -188,6 +188,7 @@ impl Broker {
         question: &Question<'_>,
         change: impl Fn(&Decided) -> Change,
     ) -> Result<(Prepared, Decided), Failure> {
+        self.follow_keys().await?;
         let mut attempt = 1;
         loop {
             let decided = question.decide(&self.policies(), &self.registry()).allowed()?;
@@ -250,6 +251,10 @@ impl Broker {
     ) -> Result<Credential, Refusal> {
         let credential = issuer.issue(prepared, material).await?;
         self.parts().store.standing(&lease.tenant, lease.id, self.now()).await?;
+        if !self.has_keys_of_store() {
+            return Err(Refusal::new(Reason::SignerUnavailable, "the fleet has other signing keys by now")
+                .fix("ask again with a new request id"));
+        }
         Ok(credential)
     }
 

@@ -138,7 +138,8 @@ impl DenyFeed {
         Ok(self.message(history, after, snapshot, denies, reached))
     }
 
-    /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off.
+    /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off, and
+    /// until the keys that it shows are those that sign since.
     async fn read(&self, after: Epoch) -> Result<Denies, Refusal> {
         if *self.broker.parts().store.mending().borrow() {
             return Err(Refusal::new(
@@ -147,6 +148,7 @@ impl DenyFeed {
             )
             .fix("connect again in a moment"));
         }
+        self.broker.follow_keys().await?;
         self.broker.parts().store.denies_after(&self.tenant, after, RECORDS_PER_MESSAGE).await
     }
 

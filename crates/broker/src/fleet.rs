@@ -13,7 +13,7 @@ use taskpass_lease::{
 };
 use taskpass_policy::Policies;
 use taskpass_store::TaskQuery;
-use taskpass_types::{EndReason, KeyGeneration, Reason, Refusal, TenantId};
+use taskpass_types::{EndReason, HistoryId, KeyGeneration, Reason, Refusal, TenantId};
 
 /// How long a turn lasts when its holder falls silent.
 const TURN: Duration = Duration::from_secs(3);
@@ -23,6 +23,8 @@ const TURN: Duration = Duration::from_secs(3);
 pub(crate) struct Fleet {
     /// The shared keys that are in use here. Not their number alone: a ledger that was wiped counts anew.
     keys: tokio::sync::Mutex<Option<SharedKeys>>,
+    /// The history of the store whose keys these are.
+    history: parking_lot::Mutex<Option<HistoryId>>,
 }
 
 impl Broker {
@@ -75,6 +77,35 @@ impl Broker {
             self.push_keys(&mut known).await?;
         }
         Ok(())
+    }
+
+    /// Makes sure that the keys in use here are those of the store as it is now. A store that lost something has another
+    /// history and other keys, and the broker that made it whole may have done so while this one was cut off: then what
+    /// this one would sign is refused by everybody, and what it would let verifiers accept may have ended.
+    ///
+    /// # Errors
+    /// When the store does not answer, is still being made whole, or its keys cannot be used.
+    pub(crate) async fn follow_keys(&self) -> Result<(), Refusal> {
+        if self.has_keys_of_store() {
+            return Ok(());
+        }
+        let history = self.parts().store.history();
+        if self.parts().store.still_mending().await? {
+            return Err(Refusal::new(
+                Reason::StoreUnavailable,
+                "the store has lost something and is being made whole",
+            )
+            .fix("ask again in a moment"));
+        }
+        self.agree_on_keys().await?;
+        *self.0.fleet.history.lock() = Some(history);
+        Ok(())
+    }
+
+    /// Whether nothing was lost since the keys were taken up.
+    pub(crate) fn has_keys_of_store(&self) -> bool {
+        let parts = self.parts();
+        !parts.settings.fleet || *self.0.fleet.history.lock() == Some(parts.store.history())
     }
 
     /// Makes a change to the keys, on top of those of the fleet, and shares it. What another broker changed meanwhile

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod campaign;
+mod keys;
 mod loss;
 mod restarts;
 
