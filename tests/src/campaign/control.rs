@@ -1,105 +1,203 @@
-//! The negative control: the same loss, once for a naive store and once for ours. A harness that finds nothing in the naive
-//! one would find nothing in ours either.
+//! The negative control: the same losses, once under a naive store and once under ours. A harness that finds nothing in the
+//! naive one would find nothing in ours either.
 //!
-//! The naive store acknowledges an end when the primary has answered, and looks at no history: what a plain `SET` gives.
+//! An end that was acknowledged is *forgotten* by a store that neither tells of it any more nor says that it has lost
+//! something: its verifiers would accept what had ended.
 
-use std::time::Duration;
+use super::naive::Naive;
+use crate::until;
+use std::{fmt, time::Duration};
 use taskpass_lease::{Event, Limits};
-use taskpass_servers::{Kind, Replicated};
-use taskpass_store::{Ledger, Store as _, conformance::events};
+use taskpass_servers::{Kind, Replicated, Server};
+use taskpass_store::{Backend as _, Ledger, Store as _, conformance::events};
 use taskpass_store_redis::{Address, Durability, Place, RedisBackend, RedisStore, Settings};
-use taskpass_types::{TaskId, TenantId, Timestamp};
+use taskpass_types::{LeaseId, TaskId, TenantId, Timestamp};
 
-/// Ends before the replica is cut off, and after.
+/// Ends before the loss.
 const ENDS: usize = 50;
+/// Ends while the replica is cut off.
+const LATE: usize = 3;
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// Ends that were acknowledged while a replica was cut off, and how many of them it did not know when it was promoted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Acknowledged.
+/// What a store of tasks has to do here.
+pub(super) trait Ends {
+    /// Begins a task.
+    async fn begin(&self, task: usize);
+    /// Ends it; whether that was acknowledged.
+    async fn end(&self, task: usize) -> bool;
+    /// Whether it still tells of the end, or says that it has lost something; and grants nothing under it.
+    async fn holds(&self, task: usize) -> bool;
+}
+
+/// What is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A replica is cut off, the primary dies, and the replica is promoted.
+    Promotion,
+    /// All keys.
+    Flush,
+}
+
+/// What one store forgot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The servers' make.
+    pub kind: Kind,
+    /// What was lost.
+    pub loss: Loss,
+    /// Whether it is the naive store.
+    pub naive: bool,
+    /// Ends that it acknowledged.
     pub acknowledged: usize,
-    /// Forgotten.
+    /// How many of them it forgot.
     pub forgotten: usize,
 }
 
-/// A partition and a promotion under the naive store.
-///
-/// # Panics
-/// When the servers do not do what they should.
-pub async fn naive(kind: Kind) -> Lost {
-    let servers = Replicated::start(kind, 1, &[]).await;
-    servers.in_sync().await;
-    let mut lost = Lost::default();
-    for end in 0..2 * ENDS {
-        if end == ENDS {
-            servers.in_sync().await;
-            servers.cut(0);
-        }
-        servers.primary().command(&["SET", &format!("task:{end}"), "ended"]).await.accepted();
-        lost.acknowledged += 1;
+impl Control {
+    /// The naive store forgets, ours does not.
+    pub fn is_as_expected(&self) -> bool {
+        self.acknowledged >= ENDS && (self.forgotten > 0) == self.naive
     }
-    servers.primary().kill();
-    servers.promote(0).await;
-    for end in 0..lost.acknowledged {
-        let found = servers.replica(0).command(&["GET", &format!("task:{end}")]).await;
-        lost.forgotten += usize::from(found.text().as_deref() != Some("ended"));
-    }
-    lost
 }
 
-/// The same under ours, in the profile `durable`.
-///
-/// # Panics
-/// When the servers do not do what they should.
-pub async fn ours(kind: Kind) -> Lost {
-    let servers = Replicated::start(kind, 1, &[]).await;
-    servers.in_sync().await;
-    let (tenant, mut lost, mut ended) = (TenantId::default(), Lost::default(), Vec::new());
-    let store = open(servers.primary().port()).await;
-    store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();
-    for end in 0..ENDS + 3 {
-        let task = TaskId::new();
-        let start = Event::StartTask(Box::new(events::start(&tenant, task, None)));
-        // Once the replica is cut off nothing is begun; what runs can be asked to end, and is not said to have.
-        let begun = store.apply(start, NOW).await.is_ok();
-        if end == ENDS {
-            servers.cut(0);
-        }
-        if begun && store.apply(events::end_task(&tenant, task), NOW).await.is_ok() {
-            lost.acknowledged += 1;
-            ended.push(task);
+impl fmt::Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, loss, naive, acknowledged, forgotten } = self;
+        let store = if *naive { "a naive store" } else { "our store" };
+        write!(
+            f,
+            "control, {loss:?} on {kind}: {store} forgot {forgotten} of {acknowledged} acknowledged ends"
+        )
+    }
+}
+
+/// Every loss on every make, under both stores.
+pub async fn all() -> Vec<Control> {
+    let mut controls = Vec::new();
+    for kind in Kind::ALL {
+        for loss in [Loss::Promotion, Loss::Flush] {
+            controls.push(naive(kind, loss).await);
+            controls.push(ours(kind, loss).await);
         }
     }
-    drop(store);
-    servers.primary().kill();
-    servers.promote(0).await;
-    let store = open_alone(servers.replica(0).port()).await;
+    controls
+}
+
+async fn naive(kind: Kind, loss: Loss) -> Control {
+    let servers = Replicated::start(kind, 1, &[]).await;
+    let ended = work(&Naive(servers.primary()), &servers, loss).await;
+    strike(&servers, loss).await;
+    let left = Naive(left(&servers, loss));
+    Control { kind, loss, naive: true, acknowledged: ended.len(), forgotten: forgotten(&left, &ended).await }
+}
+
+async fn ours(kind: Kind, loss: Loss) -> Control {
+    let servers = Replicated::start(kind, 1, &[]).await;
+    let mut store = Ours::open(servers.primary(), Durability::Durable { replicas: 1 }).await;
+    let begun = Event::SetPolicies(Box::new(events::set_policies("r1")));
+    store.store.apply(begun, NOW).await.unwrap();
+    let ended = work(&store, &servers, loss).await;
+    strike(&servers, loss).await;
+    if loss == Loss::Promotion {
+        // Another broker, which knows nothing; and nobody is left to confirm.
+        let left = Ours::open(left(&servers, loss), Durability::Standard { replicas: 0 }).await;
+        store = Ours { store: left.store, ..store };
+    }
+    Control {
+        kind,
+        loss,
+        naive: false,
+        acknowledged: ended.len(),
+        forgotten: forgotten(&store, &ended).await,
+    }
+}
+
+/// Begins and ends tasks, the last ones with nobody to confirm; gives those whose end was acknowledged.
+async fn work(store: &impl Ends, servers: &Replicated, loss: Loss) -> Vec<usize> {
+    let mut ended = Vec::new();
+    for task in 0..ENDS + LATE {
+        store.begin(task).await;
+    }
+    for task in 0..ENDS {
+        ended.extend(store.end(task).await.then_some(task));
+    }
+    servers.in_sync().await;
+    if loss == Loss::Promotion {
+        servers.cut(0);
+    }
+    let late = tokio::join!(store.end(ENDS), store.end(ENDS + 1), store.end(ENDS + 2));
+    for (number, acknowledged) in [late.0, late.1, late.2].into_iter().enumerate() {
+        ended.extend(acknowledged.then_some(ENDS + number));
+    }
+    ended
+}
+
+async fn strike(servers: &Replicated, loss: Loss) {
+    match loss {
+        Loss::Promotion => {
+            servers.primary().kill();
+            servers.promote(0).await;
+        }
+        Loss::Flush => drop(servers.primary().command(&["FLUSHALL"]).await.accepted()),
+    }
+}
+
+/// The server that counts after it.
+fn left(servers: &Replicated, loss: Loss) -> &Server {
+    match loss {
+        Loss::Promotion => servers.replica(0),
+        Loss::Flush => servers.primary(),
+    }
+}
+
+async fn forgotten(store: &impl Ends, ended: &[usize]) -> usize {
+    let mut forgotten = 0;
     for task in ended {
-        let found = store.task(&tenant, task).await.unwrap();
-        lost.forgotten += usize::from(found.is_none_or(|task| task.end().is_none()));
+        forgotten += usize::from(!store.holds(*task).await);
     }
-    lost
+    forgotten
 }
 
-async fn open(port: u16) -> RedisStore {
-    opened(port, Durability::Durable { replicas: 1 }).await
+/// The store of a fleet.
+struct Ours {
+    store: RedisStore,
+    tenant: TenantId,
+    tasks: Vec<TaskId>,
 }
 
-/// The one that is left has nobody to confirm.
-async fn open_alone(port: u16) -> RedisStore {
-    opened(port, Durability::Standard { replicas: 0 }).await
+impl Ours {
+    async fn open(server: &Server, durability: Durability) -> Self {
+        let settings = Settings {
+            place: Place::Single(Address { host: "127.0.0.1".to_owned(), port: server.port() }),
+            ledger: "taskpass".to_owned(),
+            account: None,
+            sentinel_account: None,
+            tls: None,
+            durability,
+            patience: Duration::from_secs(2),
+        };
+        let store = Ledger::new(RedisBackend::open(settings, Limits::default(), None).await.unwrap());
+        let tasks = (0..ENDS + LATE).map(|_| TaskId::new()).collect();
+        Self { store, tenant: TenantId::default(), tasks }
+    }
 }
 
-async fn opened(port: u16, durability: Durability) -> RedisStore {
-    let settings = Settings {
-        place: Place::Single(Address { host: "127.0.0.1".to_owned(), port }),
-        ledger: "taskpass".to_owned(),
-        account: None,
-        sentinel_account: None,
-        tls: None,
-        durability,
-        patience: Duration::from_secs(2),
-    };
-    Ledger::new(RedisBackend::open(settings, Limits::default(), None).await.unwrap())
+impl Ends for Ours {
+    async fn begin(&self, task: usize) {
+        let start = events::start(&self.tenant, self.tasks[task], None);
+        self.store.apply(Event::StartTask(Box::new(start)), NOW).await.unwrap();
+    }
+
+    async fn end(&self, task: usize) -> bool {
+        self.store.apply(events::end_task(&self.tenant, self.tasks[task]), NOW).await.is_ok()
+    }
+
+    async fn holds(&self, task: usize) -> bool {
+        let task = self.tasks[task];
+        let told = until("the store answers", async || self.store.task(&self.tenant, task).await.ok()).await;
+        let plan = events::plan(&self.tenant, LeaseId::new(), task);
+        let granted = self.store.apply(Event::PlanLease(Box::new(plan)), NOW).await.is_ok();
+        let tells = told.is_some_and(|task| task.end().is_some());
+        !granted && (tells || *self.store.backend().mending().borrow())
+    }
 }

@@ -1,24 +1,30 @@
-//! Two brokers on one ledger, the verifiers behind them, and the check of a history.
+//! Two brokers on one ledger, the verifiers behind them, and the clients in front.
 
 use super::{
-    history::{History, Told},
+    history::{History, Who},
     now,
     work::{Worker, connect},
 };
 use crate::{Broker, Settings, World, resource, token, until};
+use fastrand::Rng;
 use rustix::process::{Signal, kill_process};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::{cell::Cell, rc::Rc, time::Duration};
 use taskpass_cli::sandbox::Invoices;
 use taskpass_client::Endpoint;
 use tokio::task::LocalSet;
 
-/// Workers of a round.
-const WORKERS: usize = 3;
+/// Clients of a round.
+const WORKERS: [Who; 3] = [Who::Local, Who::Local, Who::Certified];
+/// How many ends are acknowledged before a fault strikes.
+const ENDS: usize = 6;
 
 pub(super) struct Fleet {
     pub(super) worlds: Vec<World>,
+    pub(super) verifiers: Vec<Invoices>,
+    pub(super) history: History,
     brokers: Vec<Option<Broker>>,
-    verifiers: Vec<Invoices>,
+    bot: crate::Signed,
 }
 
 impl Fleet {
@@ -26,6 +32,7 @@ impl Fleet {
     pub(super) async fn start(ledgers: &[String]) -> Self {
         let settings = |more| Settings { more, ..Settings::default() };
         let first = World::with(settings(&ledgers[0]));
+        let bot = first.authority.svid("dev/bot");
         let mut worlds: Vec<World> =
             ledgers[1..].iter().map(|ledger| first.beside(settings(ledger))).collect();
         worlds.insert(0, first);
@@ -35,33 +42,47 @@ impl Fleet {
             verifiers.push(resource::serve(world, &broker).await);
             brokers.push(Some(broker));
         }
-        Self { worlds, brokers, verifiers }
+        Self { worlds, verifiers, history: History::default(), brokers, bot }
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
-        self.worlds.iter().map(World::local).collect()
+    pub(super) fn endpoints(&self, who: Who) -> Vec<Endpoint> {
+        let endpoint = |world: &World| match who {
+            Who::Local => world.local(),
+            Who::Certified => world.endpoint(&self.bot),
+        };
+        self.worlds.iter().map(endpoint).collect()
     }
 
-    /// Has clients work while `strike` goes on, until enough ends were acknowledged before it and it is over.
+    /// What the tokens of such a client are bound to.
+    pub(super) fn certificate(&self, who: Who) -> Option<CertificateDer<'static>> {
+        let certified = who == Who::Certified;
+        certified.then(|| CertificateDer::from_pem_slice(self.bot.chain_pem.as_bytes()).unwrap())
+    }
+
+    /// Has clients work while `strike` goes on, from when enough ends were acknowledged until it is over.
     pub(super) async fn under_load<T>(
         &mut self,
-        history: &History,
-        round: usize,
+        name: &str,
+        random: &mut Rng,
         strike: impl AsyncFnOnce(&mut Self) -> T,
     ) -> T {
         let (local, stop) = (LocalSet::new(), Rc::new(Cell::new(false)));
-        for number in 0..WORKERS {
+        for (number, who) in WORKERS.into_iter().enumerate() {
             let worker = Worker {
-                name: format!("r{round}-w{number}"),
-                endpoints: self.endpoints(),
-                history: history.clone(),
+                name: format!("{name}-w{number}"),
+                who,
+                endpoints: self.endpoints(who),
+                operator: self.endpoints(Who::Local),
+                history: self.history.clone(),
+                random: random.fork(),
                 stop: stop.clone(),
             };
             local.spawn_local(worker.work());
         }
         let outcome = local
             .run_until(async {
-                until("the clients work", async || (history.ends() >= 6).then_some(())).await;
+                let history = self.history.clone();
+                until("the clients work", async || (history.ends() >= ENDS).then_some(())).await;
                 strike(self).await
             })
             .await;
@@ -73,7 +94,7 @@ impl Fleet {
     /// Waits until both brokers grant; says how long that took.
     pub(super) async fn recovers(&self) -> Duration {
         let began = now();
-        for endpoint in self.endpoints() {
+        for endpoint in self.endpoints(Who::Local) {
             until("it grants again", async || {
                 let client = connect(&endpoint).await?;
                 let task = client.start_task(crate::start()).await.ok()?;
@@ -85,71 +106,41 @@ impl Fleet {
         began.elapsed()
     }
 
-    pub(super) async fn kill_and_start(&mut self, number: usize) {
+    /// Kills these at once, and starts them again after `meanwhile`.
+    pub(super) async fn kill_and_start(&mut self, numbers: &[usize], meanwhile: impl AsyncFnOnce()) {
+        for number in numbers {
+            self.kill(*number);
+        }
+        meanwhile().await;
+        for number in numbers {
+            self.brokers[*number] = Some(Broker::start(&self.worlds[*number]).await);
+        }
+    }
+
+    /// Kills one and starts it again with more in its environment.
+    pub(super) async fn start_in(&mut self, number: usize, environment: &[(&str, &str)]) {
+        self.kill(number);
+        match Broker::start_in(&self.worlds[number], environment).await {
+            Ok(broker) => self.brokers[number] = Some(broker),
+            Err((status, log)) => panic!("the broker ended with {status}:\n{log}"),
+        }
+    }
+
+    fn kill(&mut self, number: usize) {
         if let Some(broker) = self.brokers[number].take() {
             broker.kill();
         }
-        self.brokers[number] = Some(Broker::start(&self.worlds[number]).await);
     }
 
-    pub(super) fn pause(&self, number: usize, pause: bool) {
-        let signal = if pause { Signal::STOP } else { Signal::CONT };
-        kill_process(self.brokers[number].as_ref().unwrap().pid(), signal).unwrap();
+    /// One stands still during `meanwhile`.
+    pub(super) async fn paused(&self, number: usize, meanwhile: impl AsyncFnOnce()) {
+        let pid = self.brokers[number].as_ref().unwrap().pid();
+        kill_process(pid, Signal::STOP).unwrap();
+        meanwhile().await;
+        kill_process(pid, Signal::CONT).unwrap();
     }
 
-    /// Holds what was told against what is.
-    pub(super) async fn check(&self, history: &History, lost: bool) {
-        let mut clients = Vec::new();
-        for endpoint in self.endpoints() {
-            clients.push(until("it listens", async || connect(&endpoint).await).await);
-        }
-        for told in history.told() {
-            if told.ended {
-                self.check_ended(history, &told, &clients).await;
-            } else if !told.ending && !lost {
-                self.check_live(history, &told, &clients).await;
-            }
-        }
-    }
-
-    /// I5, I6: nothing is granted under an acknowledged end, and no verifier accepts what was granted before.
-    async fn check_ended(&self, history: &History, told: &Told, clients: &[crate::Client]) {
-        for client in clients {
-            if let Ok((lease, _)) = client.issue_token(token(&told.task)).await {
-                history.broken(format!("{} was granted under the ended {}", lease.id, told.task));
-            }
-        }
-        let Some((lease, jwt)) = &told.lease else { return };
-        for verifier in &self.verifiers {
-            let accepted = || verifier.verifier.verify_token(jwt).is_ok();
-            // A record that was just written is on its way.
-            if accepted() && tokio::time::timeout(Duration::from_secs(5), refused(&accepted)).await.is_err() {
-                history.broken(format!("{lease} is accepted although its end was acknowledged"));
-            }
-        }
-    }
-
-    /// I1, I3: what was released has a record, one for its request; and it is good.
-    async fn check_live(&self, history: &History, told: &Told, clients: &[crate::Client]) {
-        let Some((lease, jwt)) = &told.lease else { return };
-        for client in clients {
-            let mut again = token(&told.task);
-            again.request_id = told.request.clone();
-            match client.issue_token(again).await {
-                Ok((found, _)) if found.id == *lease => {}
-                other => {
-                    let what = other.map(|(found, _)| found.id).map_err(|refused| refused.reason);
-                    history.broken(format!("{lease} was released; asked again: {what:?}"));
-                }
-            }
-        }
-        for verifier in &self.verifiers {
-            until("what is live is accepted", async || verifier.verifier.verify_token(jwt).ok()).await;
-        }
-        // It ends with its round, so that the next has a clear field.
-        drop(clients[0].complete(&told.task).await);
-    }
-
+    /// Ends all of it, in good order: their logs are whole.
     pub(super) async fn stop(self) {
         for verifier in self.verifiers {
             verifier.stop().await;
@@ -160,11 +151,5 @@ impl Fleet {
             }
             world.assert_intact();
         }
-    }
-}
-
-async fn refused(accepted: &impl Fn() -> bool) {
-    while accepted() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,9 +1,9 @@
 //! Where rounds are played: servers, and what can strike there.
 
-use super::{Fault, Report, fleet::Fleet, history::History};
+use super::{Fault, Report, clock, fleet::Fleet, stage::Stage};
 use fastrand::Rng;
 use std::{io::Write as _, time::Duration};
-use taskpass_servers::{Cluster, Kind, Options, Proxy, Sentinels, Server};
+use taskpass_servers::Kind;
 
 /// One set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,185 +11,139 @@ pub enum Scene {
     /// One server, reached through a proxy for each broker; `standard`.
     Alone(Kind),
     /// A Cluster of three primaries and three replicas; `durable`.
-    Cluster,
+    Cluster(Kind),
     /// A primary and a replica watched by three Sentinels; `durable`.
-    Sentinels,
+    Sentinels(Kind),
 }
 
-/// The servers of a scene.
-pub(super) struct Stage {
-    server: Option<Server>,
-    pub(super) links: Vec<Proxy>,
-    sentinels: Option<Sentinels>,
-    cluster: Option<Cluster>,
-}
-
-/// The key that decides in which slot a ledger is.
-const SLOT_KEY: &str = "{taskpass}:control";
+/// How many rounds share one set-up: what it writes stays bounded, and its certificates live an hour.
+const ROUNDS: usize = 120;
 
 impl Scene {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Alone(Kind::Redis), Self::Alone(Kind::Valkey), Self::Sentinels, Self::Cluster];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Alone(Kind::Redis),
+        Self::Alone(Kind::Valkey),
+        Self::Sentinels(Kind::Redis),
+        Self::Cluster(Kind::Valkey),
+    ];
 
-    /// How many of all rounds are played here, in parts.
+    /// How many of all rounds are played here, in parts: a failover takes many times as long as the other faults.
     pub(super) fn weight(self) -> usize {
         match self {
             Self::Alone(_) => 5,
-            Self::Cluster | Self::Sentinels => 1,
+            Self::Cluster(_) | Self::Sentinels(_) => 1,
         }
     }
 
-    fn faults(self) -> &'static [Fault] {
+    fn faults(self) -> Vec<Fault> {
+        let alone = [
+            Fault::AnswersLost,
+            Fault::BrokerKilled,
+            Fault::BrokerPaused,
+            Fault::BrokersKilled,
+            Fault::ClientsPaused,
+            Fault::ConnectionsDropped,
+            Fault::Cut,
+            Fault::Delayed,
+            Fault::Flushed,
+            Fault::FlushedBehindCut,
+            Fault::FlushedBehindPause,
+            Fault::FlushedUnseen,
+            Fault::OlderCopy,
+            Fault::OlderCopyBehindCut,
+            Fault::OutOfMemory,
+            Fault::PowerLost,
+            Fault::ScriptsFlushed,
+            Fault::ServerAndBrokerKilled,
+            Fault::ServerKilled,
+            Fault::ServerPaused,
+            Fault::TailLost,
+        ];
+        let replicated = [
+            Fault::PrimaryKilled,
+            Fault::PrimaryReplaced,
+            Fault::PrimaryFrozen,
+            Fault::PrimaryKilledBehindLag,
+            Fault::ReplicaKilled,
+            Fault::BrokerKilled,
+            Fault::BrokersKilled,
+        ];
         match self {
-            Self::Alone(_) => &[
-                Fault::BrokerKilled,
-                Fault::ServerKilled,
-                Fault::Cut,
-                Fault::Flushed,
-                Fault::ConnectionsDropped,
-                Fault::ServerPaused,
-                Fault::OlderCopy,
-                Fault::BrokerPaused,
-                Fault::ScriptsFlushed,
-                Fault::PowerLost,
-                Fault::ClientsPaused,
-                Fault::OutOfMemory,
-                Fault::Delayed,
-            ],
-            Self::Cluster => &[Fault::SlotMoved, Fault::PrimaryKilled, Fault::BrokerKilled],
-            Self::Sentinels => &[Fault::PrimaryKilled, Fault::BrokerKilled],
+            Self::Alone(_) if clock::is_there() => [&alone[..], &[Fault::ClockStepped]].concat(),
+            Self::Alone(_) => alone.to_vec(),
+            Self::Cluster(_) => [&replicated[..], &[Fault::SlotMoved, Fault::SlotMoved]].concat(),
+            Self::Sentinels(_) => replicated.to_vec(),
         }
     }
 
     /// Plays `rounds` rounds. Every fault comes once before any comes again.
-    pub(super) async fn play(self, rounds: usize, random: &mut Rng, report: &mut Report) {
-        if rounds == 0 {
-            return;
-        }
-        let (mut stage, ledgers) = self.set().await;
-        let mut fleet = Fleet::start(&ledgers).await;
-        fleet.recovers().await;
-        let mut deck = Vec::new();
-        for round in 0..rounds {
-            if deck.is_empty() {
-                deck = self.faults().to_vec();
-                random.shuffle(&mut deck);
+    pub(super) async fn play(self, rounds: usize, only: Option<&str>, random: &mut Rng, report: &mut Report) {
+        let mut faults = self.faults();
+        faults.retain(|fault| only.is_none_or(|only| format!("{fault:?}") == only));
+        let (mut deck, mut left) = (Vec::new(), if faults.is_empty() { 0 } else { rounds });
+        while left > 0 {
+            let rounds = left.min(ROUNDS);
+            let (mut stage, ledgers) = Stage::set(self).await;
+            let mut fleet = Fleet::start(&ledgers).await;
+            fleet.recovers().await;
+            for _ in 0..rounds {
+                if deck.is_empty() {
+                    deck.clone_from(&faults);
+                    random.shuffle(&mut deck);
+                }
+                let Some(fault) = deck.pop() else { continue };
+                self.round(fault, &mut stage, &mut fleet, random, report).await;
             }
-            let Some(fault) = deck.pop() else { continue };
-            let history = History::default();
-            let strike = async |fleet: &mut Fleet| fault.strike(&mut stage, fleet, random).await;
-            fleet.under_load(&history, round, strike).await;
-            let recovery = fleet.recovers().await;
-            fleet.check(&history, fault.loses()).await;
-            note(report, self, fault, round, recovery, &history);
+            fleet.stop().await;
+            left -= rounds;
         }
-        fleet.stop().await;
     }
 
-    /// The servers, and each broker's table about its ledger.
-    async fn set(self) -> (Stage, Vec<String>) {
-        let mut stage = Stage { server: None, links: Vec::new(), sentinels: None, cluster: None };
-        let ledger = |place: &str, more: &str| format!("[store.redis]\n{place}\n{more}\n");
-        let listed = |addresses: &[String]| {
-            addresses.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
+    async fn round(
+        self,
+        fault: Fault,
+        stage: &mut Stage,
+        fleet: &mut Fleet,
+        random: &mut Rng,
+        report: &mut Report,
+    ) {
+        fleet.history.next_round(fault.is_lossy());
+        let (name, mut clients) = (format!("r{}", report.rounds), random.fork());
+        let strike = async |fleet: &mut Fleet| {
+            fault.strike(stage, fleet, random).await;
+            fleet.recovers().await
         };
-        let durable = "durability = \"durable\"\nreplicas = 1";
-        let ledgers = match self {
-            Self::Alone(kind) => {
-                let server = Server::start(kind, Options::default()).await;
-                let mut ledgers = Vec::new();
-                for _ in 0..2 {
-                    let link = Proxy::start(server.port()).await;
-                    ledgers.push(ledger(&format!("address = \"127.0.0.1:{}\"", link.port()), ""));
-                    stage.links.push(link);
-                }
-                stage.server = Some(server);
-                ledgers
-            }
-            Self::Cluster => {
-                let cluster = Cluster::start(Kind::Valkey, 3, 1).await;
-                let place = format!("cluster = [{}]", listed(&cluster.addresses()));
-                stage.cluster = Some(cluster);
-                vec![ledger(&place, durable); 2]
-            }
-            Self::Sentinels => {
-                let sentinels = Sentinels::start(Kind::Redis, 1).await;
-                sentinels.wait_ready().await;
-                let place = format!(
-                    "sentinel = {{ service = \"{}\", addresses = [{}] }}",
-                    sentinels.service(),
-                    listed(&sentinels.addresses())
-                );
-                stage.sentinels = Some(sentinels);
-                vec![ledger(&place, durable); 2]
-            }
-        };
-        (stage, ledgers)
+        let recovery = fleet.under_load(&name, &mut clients, strike).await;
+        fleet.check().await;
+        note(report, self, fault, recovery, fleet);
     }
 }
 
-fn note(
-    report: &mut Report,
-    scene: Scene,
-    fault: Fault,
-    round: usize,
-    recovery: Duration,
-    history: &History,
-) {
-    let (answered, unanswered, broken) = history.counts();
-    report.rounds += 1;
-    *report.faults.entry(format!("{scene:?} {fault:?}")).or_default() += 1;
-    report.answered += answered;
-    report.unanswered += unanswered;
-    report.ended += history.ends();
-    report.broken.extend(broken.into_iter().map(|what| format!("{scene:?} {fault:?} round {round}: {what}")));
-    report.longest_recovery = report.longest_recovery.max(recovery);
+fn note(report: &mut Report, scene: Scene, fault: Fault, recovery: Duration, fleet: &Fleet) {
+    let counts = fleet.history.next_round(false);
+    let place = format!("round {}, {scene:?} {fault:?}", report.rounds);
     let line = format!(
-        "{scene:?} {fault:?}: {answered} answered, {} ended, granting after {:.2} s",
-        history.ends(),
+        "{place}: {} answered, {} not, {} ended, granting after {:.2} s",
+        counts.answered,
+        counts.unanswered,
+        counts.ended,
         recovery.as_secs_f64()
     );
+    report.rounds += 1;
+    *report.faults.entry(format!("{scene:?} {fault:?}")).or_default() += 1;
+    report.answered += counts.answered;
+    report.unanswered += counts.unanswered;
+    report.ended += counts.ended;
+    let at_place = |what: &String| format!("{place}: {what}");
+    report.lost.extend(counts.lost.iter().map(at_place));
+    report.broken.extend(counts.broken.iter().map(at_place));
+    if recovery > report.longest_recovery.0 {
+        report.longest_recovery = (recovery, place);
+    }
     // A campaign without a terminal is as good.
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-impl Stage {
-    pub(super) fn server(&self) -> &Server {
-        self.server.as_ref().unwrap()
-    }
-
-    /// Kills the primary of the ledger, waits for another and brings the first back as its replica.
-    pub(super) async fn kill_primary(&mut self) {
-        if let Some(sentinels) = &self.sentinels {
-            sentinels.in_sync().await;
-            let old = sentinels.kill_primary().await;
-            sentinels.wait_for_another_primary(old).await;
-            sentinels.server(old).restart().await;
-            sentinels.wait_ready().await;
-        }
-        if let Some(cluster) = &self.cluster {
-            let slot = cluster.slot_of(SLOT_KEY).await;
-            let owner = cluster.owner(slot).await;
-            cluster.node(owner).in_sync(cluster.replica_of(owner).await).await;
-            let old = cluster.kill_owner(slot).await;
-            cluster.wait_for_another_owner(slot, old).await;
-            cluster.node(old).restart().await;
-        }
-    }
-
-    /// Moves the slot of the ledger to another primary, while brokers use it.
-    pub(super) async fn move_slot(&mut self, random: &mut Rng) {
-        let cluster = self.cluster.as_ref().unwrap();
-        let slot = cluster.slot_of(SLOT_KEY).await;
-        let owner = cluster.owner(slot).await;
-        let mut others = Vec::new();
-        for probe in ["{a}", "{b}", "{c}", "{d}", "{e}", "{f}"] {
-            let other = cluster.owner(cluster.slot_of(probe).await).await;
-            if other != owner && !others.contains(&other) {
-                others.push(other);
-            }
-        }
-        let to = others[random.usize(..others.len())];
-        cluster.migrate(slot, to).await;
+    let mut stderr = std::io::stderr();
+    drop(writeln!(stderr, "{line}"));
+    for what in counts.lost.iter().chain(&counts.broken) {
+        drop(writeln!(stderr, "  {what}"));
     }
 }
