@@ -34,9 +34,9 @@ enum State {
 }
 
 impl Fleet {
-    /// Holds the history of the scene against what is now.
-    pub(super) async fn check(&self) {
-        self.catch_up().await;
+    /// Holds the history of the scene against what is now; says how long the verifiers took to follow.
+    pub(super) async fn check(&self) -> Duration {
+        let followed = self.catch_up().await;
         let clients = [self.clients(Who::Local).await, self.clients(Who::Certified).await];
         let fresh = self.history.is_lossy();
         for told in self.history.told() {
@@ -49,16 +49,20 @@ impl Fleet {
             self.check_agreed(&told, clients, fresh).await;
         }
         self.forget(&clients).await;
+        followed
     }
 
     /// Waits until the verifiers have heard of everything that was written up to now: records come in their order.
-    async fn catch_up(&self) {
+    async fn catch_up(&self) -> Duration {
+        let began = now();
         let client = &self.clients(Who::Local).await[0];
         let task = until("it grants", async || client.start_task(start()).await.ok()).await;
         let (_, jwt) = until("it grants", async || client.issue_token(token(&task.id)).await.ok()).await;
         self.all_say(&jwt, "accepted", |says| says == "accepted").await;
+        let followed = began.elapsed();
         until("it ends", async || client.complete(&task.id).await.ok()).await;
         self.all_say(&jwt, "ended", |says| says.contains("ended")).await;
+        followed
     }
 
     async fn all_say(&self, jwt: &str, what: &str, expected: impl Fn(&str) -> bool) {

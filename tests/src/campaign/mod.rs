@@ -58,6 +58,8 @@ pub struct Report {
     pub broken: Vec<String>,
     /// The longest time from the end of a fault until both brokers granted again, and where that was.
     pub longest_recovery: (Duration, String),
+    /// The longest until the verifiers behind both accepted what was granted then, and where that was.
+    pub longest_return: (Duration, String),
     /// Faults that could not strike here, and why.
     pub left_out: Vec<&'static str>,
     /// The seed.
@@ -109,6 +111,8 @@ impl fmt::Display for Report {
         }
         let (longest, place) = &self.longest_recovery;
         writeln!(f, "longest recovery           {:.2} s ({place})", longest.as_secs_f64())?;
+        let (longest, place) = &self.longest_return;
+        writeln!(f, "verifiers follow after     {:.2} s ({place})", longest.as_secs_f64())?;
         for what in &self.left_out {
             writeln!(f, "left out                   {what}")?;
         }

@@ -114,20 +114,22 @@ impl Scene {
             fleet.recovers().await
         };
         let recovery = fleet.under_load(&name, &mut clients, strike).await;
-        fleet.check().await;
-        note(report, self, fault, recovery, fleet);
+        let followed = fleet.check().await;
+        note(report, self, fault, [recovery, recovery + followed], fleet);
     }
 }
 
-fn note(report: &mut Report, scene: Scene, fault: Fault, recovery: Duration, fleet: &Fleet) {
+/// `back`: after which time the brokers granted, and after which the verifiers accepted it.
+fn note(report: &mut Report, scene: Scene, fault: Fault, back: [Duration; 2], fleet: &Fleet) {
     let counts = fleet.history.next_round(false);
     let place = format!("round {}, {scene:?} {fault:?}", report.rounds);
     let line = format!(
-        "{place}: {} answered, {} not, {} ended, granting after {:.2} s",
+        "{place}: {} answered, {} not, {} ended, granting after {:.2} s, accepted after {:.2} s",
         counts.answered,
         counts.unanswered,
         counts.ended,
-        recovery.as_secs_f64()
+        back[0].as_secs_f64(),
+        back[1].as_secs_f64()
     );
     report.rounds += 1;
     *report.faults.entry(format!("{scene:?} {fault:?}")).or_default() += 1;
@@ -137,8 +139,10 @@ fn note(report: &mut Report, scene: Scene, fault: Fault, recovery: Duration, fle
     let at_place = |what: &String| format!("{place}: {what}");
     report.lost.extend(counts.lost.iter().map(at_place));
     report.broken.extend(counts.broken.iter().map(at_place));
-    if recovery > report.longest_recovery.0 {
-        report.longest_recovery = (recovery, place);
+    for (longest, back) in [&mut report.longest_recovery, &mut report.longest_return].into_iter().zip(back) {
+        if back > longest.0 {
+            *longest = (back, place.clone());
+        }
     }
     // A campaign without a terminal is as good.
     let mut stderr = std::io::stderr();
