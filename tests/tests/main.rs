@@ -20,5 +20,6 @@ mod faces;
 mod fleet;
 mod intent;
 mod main_road;
+mod receipts;
 mod sandbox;
 mod seal;

@@ -1,11 +1,11 @@
 //! A caller: an attested identity and what it is registered as here.
 
 use crate::registry::Registration;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use taskpass_attest::Identity;
 use taskpass_audit::Actor;
 use taskpass_policy::AgentFacts;
-use taskpass_types::{AgentId, Owner, Reason, Refusal, TenantId, UserName};
+use taskpass_types::{AgentId, Owner, Reason, Refusal, ResourceName, TenantId, UserName};
 
 /// What a caller may be besides an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,8 @@ pub struct Caller {
     pub(crate) user: Option<UserName>,
     /// The roles, with the name that each is registered under.
     pub(crate) roles: Vec<(Role, String)>,
+    /// The resources that it guards as a verifier; `None`: any.
+    pub(crate) guards: Option<BTreeSet<ResourceName>>,
 }
 
 /// The agent that a caller is.
@@ -112,6 +114,32 @@ impl Caller {
         Err(Refusal::new(Reason::NotPermitted, format!("this needs the role {needed}"))
             .fix(format!("register the caller as {needed} in the broker's configuration"))
             .with("role", needed))
+    }
+
+    /// The role that it follows the feed as, and its name there, if it may learn what is denied at `resource`; `None`:
+    /// everywhere.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`, also for a verifier of other resources.
+    pub(crate) fn require_guard(&self, resource: Option<&ResourceName>) -> Result<&str, Refusal> {
+        let roles = [Role::Verifier, Role::Operator];
+        self.require(&roles)?;
+        let named = self.roles.iter().find_map(|(role, name)| roles.contains(role).then_some(name.as_str()));
+        match (&self.guards, resource) {
+            (None, _) => {}
+            (Some(guarded), Some(resource)) if guarded.contains(resource) => {}
+            (Some(guarded), asked) => {
+                let asked = asked.map_or_else(|| "every resource".to_owned(), |name| format!("`{name}`"));
+                let list = guarded.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(", ");
+                return Err(Refusal::new(
+                    Reason::NotPermitted,
+                    format!("this verifier guards {list}, and asks for {asked}"),
+                )
+                .fix("ask for what it guards, or add the resource to its entry under [[verifiers]]")
+                .with("resources", list));
+            }
+        }
+        Ok(named.unwrap_or_default())
     }
 
     /// The caller in the audit log, acting on a task that `holder` holds: as agent on its own, else by its role.

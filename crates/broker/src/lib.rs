@@ -23,6 +23,7 @@ mod reconcile;
 mod registry;
 mod tasks;
 mod tools;
+mod verifiers;
 
 pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
@@ -32,15 +33,16 @@ pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, 
 pub use explain::{
     Explained, PastDecision, Replay, ReplayChange, ReplaySum, Report, SimulateAsk, decision_not_found,
 };
-pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys};
+pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys, WatchAsk};
 pub use leases::Held;
 pub use plans::{Plan, PlanAsk};
 pub use policy::{PolicyKeeper, PolicyStatus};
 pub use reconcile::{PolicyFiles, Reconcilers};
 pub use registry::{
-    Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, UserEntry,
+    Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, RoleEntry, UserEntry,
 };
 pub use tools::{CallAsk, CallDecision, CallOutcome};
+pub use verifiers::{Acknowledged, Dead, Enforcement, Standing, VerifierStanding};
 
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
@@ -108,6 +110,8 @@ struct Inner {
     swept: ArcSwap<Registry>,
     /// What it knows of its fleet.
     fleet: fleet::Fleet,
+    /// Who follows its feed.
+    verifiers: verifiers::Verifiers,
     /// Wakes the reconciler that looks at the policy files.
     reload: tokio::sync::Notify,
 }
@@ -119,7 +123,8 @@ impl Broker {
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
-        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, reload }))
+        let verifiers = verifiers::Verifiers::default();
+        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, verifiers, reload }))
     }
 
     fn parts(&self) -> &Parts {

@@ -86,6 +86,19 @@ pub struct ResourceEntry {
     pub sensitivity: Option<String>,
 }
 
+/// Who has a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleEntry {
+    /// The role.
+    pub role: Role,
+    /// What the audit log calls it.
+    pub name: String,
+    /// What its evidence has to prove, all of it.
+    pub selectors: BTreeSet<Selector>,
+    /// For verifiers: the resources that they guard; empty: any.
+    pub resources: Vec<ResourceName>,
+}
+
 /// All that the operator registered.
 #[derive(Clone, Debug, Default)]
 pub struct Registered {
@@ -93,8 +106,8 @@ pub struct Registered {
     pub agents: Vec<Registration>,
     /// The people that policies and approvals know.
     pub users: Vec<UserEntry>,
-    /// Who has a role, its name, and what their evidence has to prove.
-    pub roles: Vec<(Role, String, BTreeSet<Selector>)>,
+    /// Who has a role.
+    pub roles: Vec<RoleEntry>,
     /// What policies know of resources.
     pub resources: Vec<ResourceEntry>,
 }
@@ -180,11 +193,9 @@ impl Registry {
     fn resolve_anew(&self, identity: &Arc<Identity>) -> Result<Caller, Refusal> {
         let matches = |selectors: &BTreeSet<Selector>| selectors.is_subset(&identity.selectors);
         let Registered { roles, users, .. } = &self.registered;
-        let roles: Vec<_> = roles
-            .iter()
-            .filter(|(_, _, selectors)| matches(selectors))
-            .map(|(role, name, _)| (*role, name.clone()))
-            .collect();
+        let held = || roles.iter().filter(|entry| matches(&entry.selectors));
+        let guards = guarded(held());
+        let roles: Vec<_> = held().map(|entry| (entry.role, entry.name.clone())).collect();
         let user = users.iter().find(|user| !user.selectors.is_empty() && matches(&user.selectors));
         let user = user.map(|user| user.name.clone());
         let registration = self.agent_of(identity)?;
@@ -204,7 +215,7 @@ impl Registry {
             registration,
         });
         let tenant = agent.as_ref().map_or(&self.tenant, |agent| &agent.registration.tenant).clone();
-        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles })
+        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, guards })
     }
 
     fn agent_of(&self, identity: &Identity) -> Result<Option<Arc<Registration>>, Refusal> {
@@ -296,6 +307,20 @@ impl Registry {
     }
 }
 
+/// What verifiers among `roles` guard together; `None`: any resource. Operators may look at all of it.
+fn guarded<'a>(roles: impl Iterator<Item = &'a RoleEntry>) -> Option<BTreeSet<ResourceName>> {
+    let mut guarded = BTreeSet::new();
+    for entry in roles {
+        match entry.role {
+            Role::Operator => return None,
+            Role::Orchestrator => {}
+            Role::Verifier if entry.resources.is_empty() => return None,
+            Role::Verifier => guarded.extend(entry.resources.iter().cloned()),
+        }
+    }
+    Some(guarded)
+}
+
 fn check(registered: &Registered) -> Result<(), RegistryError> {
     let mut names = BTreeSet::new();
     for agent in &registered.agents {
@@ -309,8 +334,8 @@ fn check(registered: &Registered) -> Result<(), RegistryError> {
             return Err(RegistryError::NoSelectors(agent.id.to_string()));
         }
     }
-    if let Some((_, name, _)) = registered.roles.iter().find(|(_, _, selectors)| selectors.is_empty()) {
-        return Err(RegistryError::NoSelectors(name.clone()));
+    if let Some(entry) = registered.roles.iter().find(|entry| entry.selectors.is_empty()) {
+        return Err(RegistryError::NoSelectors(entry.name.clone()));
     }
     let mut people = BTreeSet::new();
     match registered.users.iter().find(|user| !people.insert(user.name.as_str().to_ascii_lowercase())) {

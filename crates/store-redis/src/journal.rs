@@ -176,6 +176,7 @@ mod tests {
             by: "ops/ann".to_owned(),
             at: Timestamp::from_secs(10),
             until: Timestamp::from_secs(until),
+            audiences: Vec::new(),
         };
         End { deny, hold: matches!(subject, DenySubject::Lease(_)) }
     }

@@ -5,7 +5,12 @@
 //! connection holds at most one buffer; what is sent while the cable is cut stays with its sender, and arrives after
 //! healing.
 
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -33,7 +38,7 @@ pub struct Proxy {
 }
 
 struct Cable {
-    target: u16,
+    target: SocketAddr,
     cut_to_target: bool,
     cut_from_target: bool,
     delay: Duration,
@@ -44,11 +49,16 @@ struct Cable {
 impl Proxy {
     /// Listens, and connects to the target anew for every connection it accepts.
     pub async fn start(target_port: u16) -> Self {
+        Self::start_to((Ipv4Addr::LOCALHOST, target_port).into()).await
+    }
+
+    /// The same, to any address.
+    pub async fn start_to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         let cable = Cable {
-            target: target_port,
+            target,
             cut_to_target: false,
             cut_from_target: false,
             delay: Duration::ZERO,
@@ -94,7 +104,7 @@ impl Proxy {
 
     /// Leads to another port from now on, as an address that moves with the primary does; all connections are closed.
     pub fn lead_to(&self, target_port: u16) {
-        self.cable.send_modify(|cable| cable.target = target_port);
+        self.cable.send_modify(|cable| cable.target = (Ipv4Addr::LOCALHOST, target_port).into());
         self.drop_connections();
     }
 
@@ -139,7 +149,7 @@ struct Line {
 async fn carry(client: TcpStream, mut line: Line) -> io::Result<()> {
     line.open().await?;
     let target = line.cable.borrow().target;
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
+    let server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();

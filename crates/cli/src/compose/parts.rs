@@ -10,7 +10,7 @@ use taskpass_attest::{
 use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
     DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration, Registry,
-    RegistryError, RegistryKeeper, ResourceEntry, Role, Settings, UserEntry,
+    RegistryError, RegistryKeeper, ResourceEntry, Role, RoleEntry, Settings, UserEntry,
 };
 use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
@@ -222,13 +222,20 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
         groups: user.groups,
         labels: user.labels,
     });
-    let roles = [
-        (Role::Operator, &config.operators),
-        (Role::Orchestrator, &config.orchestrators),
-        (Role::Verifier, &config.verifiers),
-    ];
+    let roles = [(Role::Operator, &config.operators), (Role::Orchestrator, &config.orchestrators)];
     let roles = roles.into_iter().flat_map(|(role, entries)| {
-        entries.iter().cloned().map(move |entry| (role, entry.name, entry.selectors.into_set()))
+        entries.iter().cloned().map(move |entry| RoleEntry {
+            role,
+            name: entry.name,
+            selectors: entry.selectors.into_set(),
+            resources: Vec::new(),
+        })
+    });
+    let verifiers = config.verifiers.iter().cloned().map(|entry| RoleEntry {
+        role: Role::Verifier,
+        name: entry.name,
+        selectors: entry.selectors.into_set(),
+        resources: entry.resources,
     });
     let resources = config.resources.iter().cloned().map(|resource| ResourceEntry {
         name: resource.name,
@@ -239,7 +246,7 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
     let registered = Registered {
         agents: agents.collect(),
         users: users.collect(),
-        roles: roles.collect(),
+        roles: roles.chain(verifiers).collect(),
         resources: resources.collect(),
     };
     let rules = DriftRules::new(config.drift.iter().cloned().map(DriftRule::from).collect())?;

@@ -23,7 +23,9 @@ pub use keys::{Data, Keys, Seal};
 pub use limits::Defaults;
 pub use listen::{Listen, SocketMode, TlsFiles};
 pub use place::Position;
-pub use registry::{AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig};
+pub use registry::{
+    AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig, VerifierEntry,
+};
 pub use store::{Durability, HostPort, Password, RedisConfig, RedisTls, SentinelConfig, StoreConfig};
 
 use crate::span;
@@ -92,7 +94,7 @@ pub struct Config {
     pub orchestrators: Vec<RoleEntry>,
     /// Who can follow the deny feed.
     #[serde(default)]
-    pub verifiers: Vec<RoleEntry>,
+    pub verifiers: Vec<VerifierEntry>,
     /// The people that policies and approvals know.
     #[serde(default)]
     pub users: Vec<UserConfig>,

@@ -108,7 +108,20 @@ pub struct UserConfig {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `[[operators]]`, `[[orchestrators]]`, `[[verifiers]]`: who has a role.
+/// `[[verifiers]]`: who can follow the deny feed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifierEntry {
+    /// What the audit log calls it.
+    pub name: String,
+    /// What its evidence has to prove.
+    pub selectors: Selectors,
+    /// The resources that it guards, and all that it learns of; empty: any.
+    #[serde(default)]
+    pub resources: Vec<ResourceName>,
+}
+
+/// `[[operators]]`, `[[orchestrators]]`: who has a role.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleEntry {
