@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use taskpass_types::{ActionName, AgentId, Confirmation, Grant, ResourceName, SpiffeId};
 
 /// The type of our `authorization_details` (RFC 9396 section 2.1).
-const RAR_TYPE: &str = "urn:taskpass:rar:task:v1";
+pub const RAR_TYPE: &str = "urn:taskpass:rar:task:v1";
 
 /// The whole payload; unknown and duplicate members are refused at every depth. Texts are borrowed: one that needs an
 /// escape is not one that we write.
@@ -71,6 +71,14 @@ impl Act {
     fn agents(&self) -> impl Iterator<Item = &AgentId> {
         std::iter::successors(Some(self), |act| act.act.as_deref().map(|Object(older)| older))
             .map(|act| &act.sub)
+    }
+}
+
+/// All claims of a token from `issuer` for a sound grant, as they are in it; `None` for one that is not.
+pub fn claims(issuer: &str, grant: &Grant) -> Option<serde_json::Map<String, serde_json::Value>> {
+    match serde_json::to_value(Claims::of(issuer, grant)?).ok()? {
+        serde_json::Value::Object(claims) => Some(claims),
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod jwks;
 mod signer;
 mod verify;
 
+pub use claims::{RAR_TYPE, claims};
 pub use error::{JwksError, TokenError};
 pub use inspect::{Inspection, inspect_unverified};
 pub use jwks::TokenKeys;
