@@ -12,6 +12,7 @@ mod bad_disk;
 mod bad_identity;
 mod bad_requests;
 mod canary;
+mod channels;
 mod cli;
 mod crash;
 mod death;

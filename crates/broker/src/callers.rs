@@ -1,11 +1,11 @@
 //! A caller: an attested identity and what it is registered as here.
 
 use crate::registry::Registration;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use taskpass_attest::Identity;
 use taskpass_audit::Actor;
 use taskpass_policy::AgentFacts;
-use taskpass_types::{AgentId, Owner, Reason, Refusal, TenantId, UserName};
+use taskpass_types::{AgentId, Owner, Reason, Refusal, ResourceName, TenantId, UserName};
 
 /// What a caller may be besides an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,8 @@ pub struct Caller {
     pub(crate) user: Option<UserName>,
     /// The roles, with the name that each is registered under.
     pub(crate) roles: Vec<(Role, String)>,
+    /// The resources that it is, as a verifier.
+    pub(crate) audiences: BTreeSet<ResourceName>,
 }
 
 /// The agent that a caller is.

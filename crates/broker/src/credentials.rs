@@ -60,7 +60,7 @@ impl Broker {
 
     async fn issue_unaudited(&self, caller: &Caller, ask: &IssueAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
-        let issuer = self.issuer(ask.form.kind())?;
+        let issuer = self.issuer_of(ask.form.kind())?;
         let material = issuer.accept(ask.form.clone())?;
         let task = self.own_task(caller, agent, ask.task).await?;
         // What was not declared is not worth a decision.
@@ -136,7 +136,7 @@ impl Broker {
     async fn renew_unaudited(&self, caller: &Caller, ask: &RenewAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
         let lease = self.own_lease(caller, agent, ask.lease).await?;
-        let issuer = self.issuer(lease.kind)?;
+        let issuer = self.issuer_of(lease.kind)?;
         let material = issuer.accept(ask.form.clone())?;
         let task = self.own_task(caller, agent, lease.task().ok_or_else(not_found)?).await?;
         let confirmation = confirmation(caller, &material, &ask.form);

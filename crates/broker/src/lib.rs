@@ -10,6 +10,7 @@
 mod approvals;
 mod ask;
 mod callers;
+mod channels;
 mod credentials;
 mod decide;
 mod drift;
@@ -27,6 +28,7 @@ mod tools;
 pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
 pub use callers::{Caller, Role};
+pub use channels::{ChannelSettings, Crl, Crls, RevokedToken};
 pub use credentials::Issued;
 pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, Trigger};
 pub use explain::{
@@ -92,6 +94,8 @@ pub struct Settings {
     pub fleet: bool,
     /// This broker's name among them.
     pub broker: String,
+    /// What the standard channels say of themselves.
+    pub channels: ChannelSettings,
 }
 
 /// The broker. Cheap to clone.
@@ -108,6 +112,8 @@ struct Inner {
     swept: ArcSwap<Registry>,
     /// What it knows of its fleet.
     fleet: fleet::Fleet,
+    /// What it keeps for those who do not follow the feed.
+    channels: channels::Channels,
     /// Wakes the reconciler that looks at the policy files.
     reload: tokio::sync::Notify,
 }
@@ -119,7 +125,8 @@ impl Broker {
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
-        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, reload }))
+        let channels = channels::Channels::default();
+        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, channels, reload }))
     }
 
     fn parts(&self) -> &Parts {
@@ -239,11 +246,16 @@ impl Broker {
         Ok(task.counters(root.as_ref().unwrap_or(task)))
     }
 
+    /// The `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        &self.parts().settings.issuer
+    }
+
     fn note(&self, event: Event) {
         self.parts().audit.note(event);
     }
 
-    fn issuer(&self, kind: CredentialKind) -> Result<Arc<dyn Issuer>, Refusal> {
+    fn issuer_of(&self, kind: CredentialKind) -> Result<Arc<dyn Issuer>, Refusal> {
         let issuer = self.parts().issuers.iter().find(|issuer| issuer.kind() == kind);
         issuer.cloned().ok_or_else(|| {
             Refusal::new(Reason::FieldInvalid, format!("`{kind}` credentials are not issued here"))

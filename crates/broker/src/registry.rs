@@ -95,6 +95,8 @@ pub struct Registered {
     pub users: Vec<UserEntry>,
     /// Who has a role, its name, and what their evidence has to prove.
     pub roles: Vec<(Role, String, BTreeSet<Selector>)>,
+    /// The resources that a verifier is, by its name; one that is not here is the resource that is named as it is.
+    pub audiences: BTreeMap<String, BTreeSet<ResourceName>>,
     /// What policies know of resources.
     pub resources: Vec<ResourceEntry>,
 }
@@ -159,6 +161,11 @@ impl Registry {
         })
     }
 
+    /// Whose registrations these are.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Who an identity is here.
     ///
     /// # Errors
@@ -204,7 +211,19 @@ impl Registry {
             registration,
         });
         let tenant = agent.as_ref().map_or(&self.tenant, |agent| &agent.registration.tenant).clone();
-        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles })
+        let audiences = self.audiences_of(&roles);
+        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, audiences })
+    }
+
+    /// The resources that a verifier is.
+    fn audiences_of(&self, roles: &[(Role, String)]) -> BTreeSet<ResourceName> {
+        let names = roles.iter().filter(|(role, _)| *role == Role::Verifier).map(|(_, name)| name);
+        names
+            .flat_map(|name| match self.registered.audiences.get(name) {
+                Some(audiences) => audiences.clone(),
+                None => ResourceName::new(name).into_iter().collect(),
+            })
+            .collect()
     }
 
     fn agent_of(&self, identity: &Identity) -> Result<Option<Arc<Registration>>, Refusal> {

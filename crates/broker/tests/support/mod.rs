@@ -77,6 +77,7 @@ impl World {
                 task_ttl: Ttl::from_secs(3600).unwrap(),
                 fleet: false,
                 broker: "broker".to_owned(),
+                channels: taskpass_broker::ChannelSettings::default(),
             },
         });
         broker.begin(None).await.unwrap();
@@ -180,6 +181,7 @@ pub fn registered() -> Registered {
             (Role::Orchestrator, "scheduler".to_owned(), selectors("orchestrator")),
             (Role::Verifier, "billing-api".to_owned(), selectors("verifier")),
         ],
+        audiences: Default::default(),
         resources: vec![ResourceEntry {
             name: ResourceName::new("billing-api").unwrap(),
             labels: Default::default(),

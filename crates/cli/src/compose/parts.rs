@@ -9,8 +9,8 @@ use taskpass_attest::{
 };
 use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
-    DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration, Registry,
-    RegistryError, RegistryKeeper, ResourceEntry, Role, Settings, UserEntry,
+    ChannelSettings, DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration,
+    Registry, RegistryError, RegistryKeeper, ResourceEntry, Role, Settings, UserEntry,
 };
 use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
@@ -139,6 +139,10 @@ impl Adapters {
                 task_ttl: Ttl::from_duration(config.defaults.task_ttl)?,
                 fleet: config.store.redis.is_some(),
                 broker: LeaseId::new().to_string(),
+                channels: ChannelSettings {
+                    crl_validity: config.channels.crl_validity,
+                    certificate_life: config.limits.x509_max,
+                },
             },
         })
     }
@@ -222,14 +226,13 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
         groups: user.groups,
         labels: user.labels,
     });
-    let roles = [
-        (Role::Operator, &config.operators),
-        (Role::Orchestrator, &config.orchestrators),
-        (Role::Verifier, &config.verifiers),
-    ];
+    let roles = [(Role::Operator, &config.operators), (Role::Orchestrator, &config.orchestrators)];
     let roles = roles.into_iter().flat_map(|(role, entries)| {
         entries.iter().cloned().map(move |entry| (role, entry.name, entry.selectors.into_set()))
     });
+    let verifiers = config.verifiers.iter().cloned();
+    let verifiers = verifiers.map(|entry| (Role::Verifier, entry.name, entry.selectors.into_set()));
+    let audiences = config.verifiers.iter().cloned().map(|entry| (entry.name, entry.resources));
     let resources = config.resources.iter().cloned().map(|resource| ResourceEntry {
         name: resource.name,
         labels: resource.labels,
@@ -239,7 +242,8 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
     let registered = Registered {
         agents: agents.collect(),
         users: users.collect(),
-        roles: roles.collect(),
+        roles: roles.chain(verifiers).collect(),
+        audiences: audiences.filter(|(_, resources)| !resources.is_empty()).collect(),
         resources: resources.collect(),
     };
     let rules = DriftRules::new(config.drift.iter().cloned().map(DriftRule::from).collect())?;

@@ -19,6 +19,7 @@ impl Config {
         }
         problems.extend(self.check_spans(text));
         problems.extend(self.store.check(text));
+        problems.extend(self.channels.check(text));
         problems.extend(twice(text, "agents", "id", self.agents.iter().map(|agent| &agent.id)));
         problems.extend(twice(
             text,
@@ -35,11 +36,8 @@ impl Config {
             "trust_domain",
             self.bundles.iter().map(|bundle| &bundle.trust_domain),
         ));
-        for (list, roles) in [
-            ("operators", &self.operators),
-            ("orchestrators", &self.orchestrators),
-            ("verifiers", &self.verifiers),
-        ] {
+        problems.extend(twice(text, "verifiers", "name", self.verifiers.iter().map(|one| &one.name)));
+        for (list, roles) in [("operators", &self.operators), ("orchestrators", &self.orchestrators)] {
             problems.extend(twice(text, list, "name", roles.iter().map(|role| &role.name)));
         }
         problems

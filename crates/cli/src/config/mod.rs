@@ -5,6 +5,7 @@
 //! relative paths are relative to the file; no secret is in the file, only where it is. `deploy/taskpass.full.toml` has
 //! every key with its default.
 
+mod channels;
 mod check;
 mod drift;
 mod error;
@@ -17,13 +18,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use channels::Channels;
 pub use drift::DriftConfig;
 pub use error::{ConfigError, Problem};
 pub use keys::{Data, Keys, Seal};
 pub use limits::Defaults;
 pub use listen::{Listen, SocketMode, TlsFiles};
 pub use place::Position;
-pub use registry::{AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig};
+pub use registry::{
+    AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig, VerifierEntry,
+};
 pub use store::{Durability, HostPort, Password, RedisConfig, RedisTls, SentinelConfig, StoreConfig};
 
 use crate::span;
@@ -75,6 +79,9 @@ pub struct Config {
     /// What it never grants more of.
     #[serde(default, with = "limits::Limits")]
     pub limits: taskpass_lease::Limits,
+    /// What those get who do not follow the deny feed.
+    #[serde(default)]
+    pub channels: Channels,
     /// What connections may take.
     #[serde(default, with = "limits::Connections")]
     pub connections: taskpass_net::Limits,
@@ -92,7 +99,7 @@ pub struct Config {
     pub orchestrators: Vec<RoleEntry>,
     /// Who can follow the deny feed.
     #[serde(default)]
-    pub verifiers: Vec<RoleEntry>,
+    pub verifiers: Vec<VerifierEntry>,
     /// The people that policies and approvals know.
     #[serde(default)]
     pub users: Vec<UserConfig>,

@@ -108,7 +108,7 @@ pub struct UserConfig {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `[[operators]]`, `[[orchestrators]]`, `[[verifiers]]`: who has a role.
+/// `[[operators]]`, `[[orchestrators]]`: who has a role.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleEntry {
@@ -116,6 +116,19 @@ pub struct RoleEntry {
     pub name: String,
     /// What its evidence has to prove.
     pub selectors: Selectors,
+}
+
+/// `[[verifiers]]`: a resource server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifierEntry {
+    /// What the audit log calls it.
+    pub name: String,
+    /// What its evidence has to prove.
+    pub selectors: Selectors,
+    /// The resources that it is: it is told about tokens for these only. None: for the one that is named as it is.
+    #[serde(default)]
+    pub resources: BTreeSet<ResourceName>,
 }
 
 /// `[[resources]]`: what policies know of a resource. One that is not listed has no labels.
