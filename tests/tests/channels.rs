@@ -1,8 +1,9 @@
-//! One end, asked of every channel: the feed, introspection, the revocation list. Each accepts before and refuses after.
+//! One end, asked of every channel: the feed, introspection, the status list, the revocation list. Each accepts before and refuses after.
 
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use std::process::Command;
+use taskpass_crypto::TokenKeys;
 use taskpass_e2e::{
     Broker, Client, Settings, World, certificate,
     resource::{self, Answer, Caller, ask, signed},
@@ -64,6 +65,32 @@ async fn certify(agent: &Client, task: &str) -> taskpass_e2e::Signed {
     signed(&chain, &key)
 }
 
+/// Whether the status list that a token names says that it has ended; as a resource server would look, in Python.
+async fn listed(world: &World, broker: &Broker, token: &str) -> bool {
+    let place = &taskpass_crypto::jws::inspect_unverified(token).unwrap().claims["status"]["status_list"];
+    let uri = place["uri"].as_str().unwrap();
+    let list = until("there is a status list", async || {
+        let answer = broker.read(world, uri.strip_prefix("https://taskpass.acme.test").unwrap()).await;
+        answer.is_ok().then_some(answer.text)
+    })
+    .await;
+    let said = taskpass_crypto::jws::inspect_unverified(&list).unwrap();
+    assert_eq!((&said.header["typ"], &said.claims["sub"]), (&json!("statuslist+jwt"), &json!(uri)));
+    let keys = TokenKeys::parse(broker.jwks(world).await.as_bytes()).unwrap();
+    assert!(keys.verify_signature(&list).is_err(), "a status list is no access token");
+    let look = "import base64, sys, zlib\n\
+                lst = zlib.decompress(base64.urlsafe_b64decode(sys.argv[1] + '=' * (-len(sys.argv[1]) % 4)))\n\
+                print(len(lst), lst[int(sys.argv[2]) // 8] >> int(sys.argv[2]) % 8 & 1)";
+    let mut python = Command::new("python3");
+    python.args(["-c", look, said.claims["status_list"]["lst"].as_str().unwrap(), &place["idx"].to_string()]);
+    let output = python.output().expect("`python3` is there");
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "8192 0" => false,
+        "8192 1" => true,
+        other => panic!("{other}: {output:?}"),
+    }
+}
+
 async fn lists(world: &World, broker: &Broker) -> String {
     until("there are revocation lists", async || {
         let answer = broker.read(world, "/crl.pem").await;
@@ -97,6 +124,7 @@ async fn one_end_is_seen_by_every_channel() {
     );
     assert_eq!(told["urn:taskpass:grant"]["lease"], json!(lease.id));
     assert!(told["cnf"]["x5t#S256"].is_string(), "{told}");
+    assert!(!listed(&world, &broker, &jwt).await);
     let before = lists(&world, &broker).await;
     assert_eq!(openssl(&world, &authorities, &before, &leaf.chain_pem), Ok(()));
 
@@ -116,6 +144,7 @@ async fn one_end_is_seen_by_every_channel() {
     })
     .await;
     assert!(why.contains("certificate revoked"), "{why}");
+    assert!(listed(&world, &broker, &jwt).await, "both lists are made at once");
     let after = lists(&world, &broker).await;
     assert_eq!(openssl(&world, &authorities, &after, &beside.chain_pem), Ok(()));
     // Without a list, and with one of another authority, nothing is accepted.
@@ -240,6 +269,8 @@ async fn a_fleet_says_the_same_and_without_its_ledger_nothing() {
     })
     .await;
     assert!(why.contains("certificate revoked"), "{why}");
+    // Of a list that the other broker began.
+    assert!(listed(&two, &second, &jwt).await);
 
     ledger.kill();
     let answer = post(&two, "prod/demo-api", "/introspect", &format!("token={jwt}")).await;

@@ -1,4 +1,4 @@
-//! What anyone may read to learn what has ended, and where to ask more: revocation lists and OAuth metadata.
+//! What anyone may read to learn what has ended, and where to ask more: revocation lists, status lists, OAuth metadata.
 
 use crate::Api;
 use axum::{
@@ -48,17 +48,12 @@ impl Places {
 
     /// The issuer without its path.
     fn origin(&self) -> &str {
-        self.path_begins().and_then(|at| self.issuer.get(..at)).unwrap_or(&self.issuer)
+        taskpass_crypto::jws::origin(&self.issuer)
     }
 
     fn metadata_path(&self) -> String {
-        let path = self.path_begins().and_then(|at| self.issuer.get(at..)).unwrap_or_default();
+        let path = self.issuer.strip_prefix(self.origin()).unwrap_or_default();
         format!("{METADATA}{}", path.trim_end_matches('/'))
-    }
-
-    fn path_begins(&self) -> Option<usize> {
-        let host = self.issuer.find("://")?.checked_add(3)?;
-        self.issuer.get(host..)?.find('/')?.checked_add(host)
     }
 }
 
@@ -69,6 +64,7 @@ pub(crate) fn router(places: &Places) -> Router<Api> {
         .route("/crl", get(all))
         .route("/crl.pem", get(all))
         .route("/crl/{generation}", get(one))
+        .route("/status-lists/{id}", get(status_list))
         .route(&places.metadata_path(), get(async move || Json(metadata)))
 }
 
@@ -81,6 +77,24 @@ async fn one(State(api): State<Api>, Path(generation): Path<u32>, headers: Heade
         let list = crls.lists.iter().find(|list| list.generation == KeyGeneration(generation))?;
         Some(("application/pkix-crl", list.der.clone()))
     })
+}
+
+/// For anyone, also for pages in a browser.
+async fn status_list(State(api): State<Api>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse() else {
+        return (StatusCode::NOT_FOUND, "there is no such status list\n").into_response();
+    };
+    match api.broker.status_list(&id) {
+        Ok((list, ttl)) => {
+            let headers = [
+                (header::CONTENT_TYPE, format!("application/{}", taskpass_crypto::jws::STATUS_LIST_TYP)),
+                (header::CACHE_CONTROL, format!("max-age={}", ttl.as_secs())),
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
+            ];
+            (headers, list).into_response()
+        }
+        Err(refusal) => unavailable(&refusal),
+    }
 }
 
 /// Whoever fetches a list to put it into a file asks often: an unchanged one costs nothing.

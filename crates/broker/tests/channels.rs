@@ -10,12 +10,16 @@
 
 mod support;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{collections::BTreeSet, time::Duration};
 use support::{World, csr, issue, policies, start};
 use taskpass_broker::{IssueAsk, Issued, RenewAsk, RevokedToken, StartAsk};
+use taskpass_crypto::jws;
 use taskpass_issue::{Credential, Form};
 use taskpass_lease::{DenyKeys, Event};
-use taskpass_types::{AgentId, Clock as _, EndReason, KeyGeneration, LeaseId, Reason, TaskId, TenantId, Ttl};
+use taskpass_types::{
+    AgentId, Clock as _, EndReason, KeyGeneration, LeaseId, Reason, StatusListId, TaskId, TenantId, Ttl,
+};
 use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
     revocation_list::CertificateRevocationList,
@@ -311,4 +315,57 @@ async fn only_the_holder_and_operators_revoke_a_token_and_nobody_else_is_told() 
     world.clock.advance(Duration::from_secs(301));
     assert_eq!(revoke("ci/bot", &old).await, RevokedToken::Dead);
     assert!(world.store.lease(&TenantId::default(), lease).await.unwrap().unwrap().end().is_none());
+}
+
+/// Which bit of a status list is set for a token; `now` and `ttl` are as they should be.
+fn status(world: &World, token: &str) -> bool {
+    let claims = jws::inspect_unverified(token).unwrap().claims;
+    let place = &claims["status"]["status_list"];
+    let (uri, index) =
+        (place["uri"].as_str().unwrap(), usize::try_from(place["idx"].as_u64().unwrap()).unwrap());
+    let id = uri.strip_prefix("https://taskpass.acme.test/status-lists/").unwrap().parse().unwrap();
+    let (list, _) = world.broker.status_list(&id).unwrap();
+    let said = jws::inspect_unverified(&list).unwrap().claims;
+    assert_eq!(said["sub"], uri);
+    assert_eq!(said["iat"], world.clock.now().as_secs());
+    let lst = URL_SAFE_NO_PAD.decode(said["status_list"]["lst"].as_str().unwrap()).unwrap();
+    let bytes = miniz_oxide::inflate::decompress_to_vec_zlib(&lst).unwrap();
+    assert_eq!(bytes.len(), 8192);
+    bytes[index / 8] >> (index % 8) & 1 == 1
+}
+
+#[tokio::test]
+async fn a_tokens_bit_is_set_when_it_ends_and_no_other() {
+    let world = world().await;
+    let (task, lease, first) = tokens(&world).await;
+    let second = support::token(&world.renew("ci/bot", lease).await.unwrap());
+    let sibling = support::token(&world.issue("ci/bot", task).await.unwrap());
+    let (ending, _, other) = tokens(&world).await;
+    world.broker.publish_crls().await.unwrap();
+    for token in [&first, &second, &sibling, &other] {
+        assert!(!status(&world, token));
+    }
+    world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+    world.broker.publish_crls().await.unwrap();
+    assert!(status(&world, &first) && status(&world, &second), "a lease and its renewals end together");
+    assert!(!status(&world, &sibling) && !status(&world, &other));
+    world.broker.end_task(world.caller("ci/bot"), ending, EndReason::Completed, "").await.unwrap();
+    world.broker.publish_crls().await.unwrap();
+    assert!(status(&world, &other) && status(&world, &first) && !status(&world, &sibling));
+    world.clock.advance(Duration::from_secs(5));
+    let id = StatusListId::new(KeyGeneration(1), [0; 12]);
+    assert_eq!(world.broker.status_list(&id).unwrap_err().reason(), Reason::StoreUnavailable);
+}
+
+#[tokio::test]
+async fn a_list_of_keys_that_were_cut_off_has_every_bit_set() {
+    let world = world().await;
+    let (_, _, before) = tokens(&world).await;
+    let generation = world.keys.ca().generation();
+    let deny = DenyKeys { tenant: TenantId::default(), generation, by: "recovery".to_owned() };
+    world.store.apply(Event::DenyKeys(deny), world.clock.now()).await.unwrap();
+    world.keys.replace_all(world.clock.now()).unwrap();
+    let (_, _, after) = tokens(&world).await;
+    world.broker.publish_crls().await.unwrap();
+    assert!(status(&world, &before) && !status(&world, &after));
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ActionName, AgentId, DecisionId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, SpiffeId,
-    TaskId, TenantId, Timestamp,
+    StatusIndex, TaskId, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -179,6 +179,8 @@ pub struct Grant {
     pub key_generation: KeyGeneration,
     /// The key that the holder must prove, if any.
     pub confirmation: Option<Confirmation>,
+    /// Where a status list tells of it; tokens only.
+    pub status: Option<StatusIndex>,
     /// When it was issued; whole seconds.
     pub issued_at: Timestamp,
     /// When it ends; whole seconds, never after the lease.

@@ -45,15 +45,20 @@ impl Broker {
     /// # Errors
     /// `STORE_UNAVAILABLE` while that is not known.
     pub fn crls(&self) -> Result<Arc<Crls>, Refusal> {
+        Ok(self.published()?.crls.clone())
+    }
+
+    /// What was published last, if it is all that there is to say now.
+    pub(super) fn published(&self) -> Result<Arc<Published>, Refusal> {
         let mending = *self.parts().store.mending().borrow();
-        let published = self.0.channels.published.load();
-        let known = published.as_ref().filter(|published| {
+        let published = self.0.channels.published.load_full();
+        let known = published.filter(|published| {
             !mending && self.now() < published.confirmed.plus(CONFIRMED) && self.has_keys_of_store()
         });
-        known.map(|published| published.crls.clone()).ok_or_else(|| {
+        known.ok_or_else(|| {
             Refusal::new(
                 Reason::StoreUnavailable,
-                "it is not known what has ended, so there is no revocation list",
+                "it is not known what has ended, so there is no list of it",
             )
             .fix("ask again in a moment; `/readyz` says what is wrong")
         })
@@ -83,14 +88,18 @@ impl Broker {
         let generations: Vec<_> = authorities.iter().map(|one| one.generation()).collect();
         let last = published.filter(|published| !changed && !old && published.generations == generations);
         let next = match last {
-            Some(last) => {
-                Published { crls: last.crls.clone(), generations, signed: last.signed, confirmed: now }
-            }
+            Some(last) => Published {
+                crls: last.crls.clone(),
+                statuses: last.statuses.clone(),
+                generations,
+                signed: last.signed,
+                confirmed: now,
+            },
             None => {
-                let cuts = denied.cuts();
+                let (cuts, statuses) = (denied.cuts(), Arc::new(denied.statuses()));
                 drop(guard);
                 let crls = self.sign_crls(authorities, cuts, now).await?;
-                Published { crls: Arc::new(crls), generations, signed: now, confirmed: now }
+                Published { crls: Arc::new(crls), statuses, generations, signed: now, confirmed: now }
             }
         };
         self.0.channels.published.store(Some(Arc::new(next)));

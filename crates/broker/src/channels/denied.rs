@@ -1,11 +1,14 @@
-//! From deny records to the certificates that they cut off.
+//! From deny records to the certificates and the places on status lists that they cut off.
 //!
-//! A deny record names a lease, a task or something wider, and a revocation list names serial numbers; leases and their
-//! renewals are what connects the two. Invariants: whatever a record cuts off is found in the store, because nothing is
+//! A deny record names a lease, a task or something wider, a revocation list names serial numbers and a status list has
+//! places; leases are what connects them. Invariants: whatever a record cuts off is found in the store, because nothing is
 //! planned or renewed under an end once its record is there; a certificate stays until a regular list has named it beyond
 //! its expiry (RFC 5280 section 3.3); what cannot be read is never taken for good.
 
-use super::wide::{is_under, signed_before};
+use super::{
+    statuses::Statuses,
+    wide::{is_under, signed_before},
+};
 use futures::future::try_join_all;
 use std::{collections::BTreeMap, time::Duration};
 use taskpass_crypto::x509::Revoked;
@@ -13,7 +16,7 @@ use taskpass_lease::Lease;
 use taskpass_store::{LeaseQuery, Store, TaskQuery};
 use taskpass_types::{
     CredentialKind, DenyRecord, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, LeaseId, Reason,
-    Refusal, TaskId, TenantId, Timestamp,
+    Refusal, StatusIndex, StatusListId, TaskId, TenantId, Timestamp,
 };
 
 /// Deny records that are read at once, and how many of them are resolved side by side.
@@ -23,6 +26,8 @@ const ABREAST: usize = 16;
 const PAGE: usize = 1_000;
 /// At most so many certificates are listed; with more no list is served, for one that leaves some out would call them good.
 const MAX_CERTIFICATES: usize = 250_000;
+/// And so many tokens have their place set.
+const MAX_TOKENS: usize = 1_000_000;
 
 /// What one round works with.
 pub(super) struct Look<'a> {
@@ -74,6 +79,7 @@ pub(super) struct Denied {
     history: HistoryId,
     epoch: Epoch,
     leases: BTreeMap<LeaseId, Cut>,
+    statuses: BTreeMap<StatusListId, BTreeMap<u32, Timestamp>>,
     /// What is about more than a task: also what comes later is under it, so it is resolved again and again.
     broad: Vec<DenyRecord>,
     /// Under an end there is a record that cannot be read; its certificate is dead by then.
@@ -85,6 +91,8 @@ pub(super) struct Denied {
 struct Found {
     cuts: Vec<(LeaseId, Cut)>,
     certificates: usize,
+    /// The places of tokens, and when the last of each has expired.
+    places: Vec<(StatusIndex, Timestamp)>,
     unreadable: bool,
 }
 
@@ -94,7 +102,10 @@ impl Found {
             self.certificates = self.certificates.saturating_add(cut.count());
             self.cuts.push((id, cut));
         }
-        bounded(self.certificates)
+        if let Some(status) = lease.status.filter(|_| lease.last_expiry.plus(look.keep) > look.now) {
+            self.places.push((status, lease.last_expiry));
+        }
+        bounded(self.certificates, self.places.len())
     }
 }
 
@@ -104,6 +115,7 @@ impl Denied {
             history,
             epoch: Epoch::default(),
             leases: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             broad: Vec::new(),
             unreadable_until: Timestamp::from_millis(0),
         }
@@ -140,16 +152,24 @@ impl Denied {
         if changed || anew {
             self.resolve_broad(look).await?;
         }
-        bounded(self.certificates()).map(|()| changed)
+        bounded(self.certificates(), self.places()).map(|()| changed)
     }
 
     fn forget(&mut self, look: &Look<'_>) {
         self.leases.retain(|_, cut| !cut.is_over(look));
+        self.statuses.retain(|_, places| {
+            places.retain(|_, expiry| expiry.plus(look.keep) > look.now);
+            !places.is_empty()
+        });
         self.broad.retain(|record| record.until.plus(look.keep) > look.now);
     }
 
     fn certificates(&self) -> usize {
         self.leases.values().map(Cut::count).fold(0, usize::saturating_add)
+    }
+
+    fn places(&self) -> usize {
+        self.statuses.values().map(BTreeMap::len).fold(0, usize::saturating_add)
     }
 
     async fn resolve(&mut self, records: Vec<DenyRecord>, look: &Look<'_>) -> Result<(), Refusal> {
@@ -166,7 +186,7 @@ impl Denied {
                 self.take_up(found, record, look);
             }
         }
-        bounded(self.certificates())
+        bounded(self.certificates(), self.places())
     }
 
     fn take_up(&mut self, found: Found, record: &DenyRecord, look: &Look<'_>) {
@@ -175,6 +195,9 @@ impl Denied {
                 .entry(id)
                 .and_modify(|known| *known = Cut { at: known.at, reason: known.reason, ..cut })
                 .or_insert(cut);
+        }
+        for (status, expiry) in found.places {
+            self.statuses.entry(status.list).or_default().insert(status.index, expiry);
         }
         if found.unreadable {
             let dead = record.until.min(record.at.plus(look.life));
@@ -214,7 +237,12 @@ impl Denied {
         (self.unreadable_until > now).then_some(self.unreadable_until)
     }
 
-    /// All leases that are cut off.
+    /// Which places of status lists are set.
+    pub(super) fn statuses(&self) -> Statuses {
+        Statuses { set: self.statuses.clone(), cut_off: self.cut_off() }
+    }
+
+    /// All leases with certificates that are cut off.
     pub(super) fn cuts(&self) -> BTreeMap<LeaseId, Cut> {
         self.leases.clone()
     }
@@ -292,15 +320,13 @@ async fn pages(
     }
 }
 
-fn bounded(certificates: usize) -> Result<(), Refusal> {
-    if certificates <= MAX_CERTIFICATES {
+fn bounded(certificates: usize, tokens: usize) -> Result<(), Refusal> {
+    if certificates <= MAX_CERTIFICATES && tokens <= MAX_TOKENS {
         return Ok(());
     }
     Err(Refusal::new(
         Reason::QuotaExceeded,
-        format!(
-            "more than {MAX_CERTIFICATES} certificates are cut off at once, too many for a revocation list"
-        ),
+        format!("more than {MAX_CERTIFICATES} certificates or {MAX_TOKENS} tokens are cut off at once, too many to list"),
     )
-    .fix("let verifiers follow the deny feed, or issue certificates for less time"))
+    .fix("let verifiers follow the deny feed, or issue for less time"))
 }

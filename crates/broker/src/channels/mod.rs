@@ -5,6 +5,7 @@
 
 mod crl;
 mod denied;
+mod statuses;
 mod tokens;
 mod wide;
 
@@ -12,6 +13,7 @@ pub use crl::{Crl, Crls};
 pub use tokens::RevokedToken;
 
 use denied::Denied;
+use statuses::{Places, Statuses};
 use std::{sync::Arc, time::Duration};
 use taskpass_types::{KeyGeneration, Timestamp};
 use wide::Wide;
@@ -19,22 +21,29 @@ use wide::Wide;
 /// What the channels say of themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSettings {
-    /// How long a revocation list may be relied on.
+    /// How long a revocation list or a status list may be relied on.
     pub crl_validity: Duration,
+    /// Whether tokens say where a status list tells of them.
+    pub status_lists: bool,
     /// The longest that a certificate can live: one whose record cannot be read is dead by then.
     pub certificate_life: Duration,
 }
 
 impl Default for ChannelSettings {
-    /// A minute, and an hour.
+    /// A minute, an hour, and they do.
     fn default() -> Self {
-        Self { crl_validity: Duration::from_secs(60), certificate_life: Duration::from_secs(3600) }
+        Self {
+            crl_validity: Duration::from_secs(60),
+            status_lists: true,
+            certificate_life: Duration::from_secs(3600),
+        }
     }
 }
 
 /// What a broker keeps for them.
 #[derive(Default)]
 pub(crate) struct Channels {
+    places: Places,
     denied: tokio::sync::Mutex<Option<Denied>>,
     wide: tokio::sync::Mutex<Option<Wide>>,
     published: arc_swap::ArcSwapOption<Published>,
@@ -43,6 +52,7 @@ pub(crate) struct Channels {
 /// The lists, and until when they are known to be all that there is to say.
 struct Published {
     crls: Arc<Crls>,
+    statuses: Arc<Statuses>,
     /// The authorities that they are of.
     generations: Vec<KeyGeneration>,
     /// When they were signed.

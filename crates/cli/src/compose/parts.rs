@@ -141,6 +141,7 @@ impl Adapters {
                 broker: LeaseId::new().to_string(),
                 channels: ChannelSettings {
                     crl_validity: config.channels.crl_validity,
+                    status_lists: config.channels.status_lists,
                     certificate_life: config.limits.x509_max,
                 },
             },

@@ -12,16 +12,18 @@ const CRL_VALIDITY: RangeInclusive<Duration> = Duration::from_secs(15)..=Duratio
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Channels {
-    /// How long a revocation list may be relied on.
+    /// How long a revocation list or a status list may be relied on.
     #[serde(deserialize_with = "span::duration")]
     pub crl_validity: Duration,
+    /// Whether tokens say where a status list tells of them.
+    pub status_lists: bool,
     /// How the world reaches `listen.api`, without a slash at its end; for the metadata.
     pub api_url: Option<Issuer>,
 }
 
 impl Default for Channels {
     fn default() -> Self {
-        Self { crl_validity: Duration::from_secs(60), api_url: None }
+        Self { crl_validity: Duration::from_secs(60), status_lists: true, api_url: None }
     }
 }
 

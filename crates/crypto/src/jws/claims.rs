@@ -1,6 +1,6 @@
 //! The claims of an access token (RFC 9068 section 2.2), to write and to read with one type.
 
-use super::TokenError;
+use super::{TokenError, status::Status};
 use crate::{
     claims::{GrantClaim, Terms},
     object::{self, Object},
@@ -28,6 +28,8 @@ pub(super) struct Claims<'a> {
     pub(super) exp: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    status: Option<Object<Status<'a>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<Object<Act>>,
     #[serde(borrow)]
@@ -94,6 +96,7 @@ impl<'a> Claims<'a> {
             iat: grant.issued_at.as_secs(),
             exp: grant.expires_at.as_secs(),
             cnf: grant.confirmation.clone(),
+            status: grant.status.map(|status| Object(Status::of(issuer, &status))),
             act: Act::chain(&grant.agents).map(Object),
             authorization_details: [Object(Detail {
                 kind: RAR_TYPE,
@@ -126,7 +129,15 @@ impl<'a> Claims<'a> {
             iat: self.iat,
             exp: self.exp,
         };
-        let grant = self.grant.0.with_terms(self.sub, terms)?;
+        let mut grant = self.grant.0.with_terms(self.sub, terms)?;
+        if let Some(Object(status)) = &self.status {
+            let Some(place) =
+                status.place(self.iss).filter(|place| place.list.generation() <= grant.key_generation)
+            else {
+                return differ("`status` is no place on a list of this issuer");
+            };
+            grant.status = Some(place);
+        }
         if grant.agent() != Some(&self.client_id) {
             return differ("`client_id` is not the holder");
         }
