@@ -23,3 +23,4 @@ mod intent;
 mod main_road;
 mod sandbox;
 mod seal;
+mod servers_nginx;
