@@ -67,6 +67,7 @@ pub fn grant(now: Timestamp) -> anyhow::Result<Grant> {
         policy_revision: PolicyRevision::new("a1b2c3d4e5f6")?,
         key_generation: KeyGeneration(1),
         confirmation: None,
+        status: None,
         issued_at: now,
         expires_at: now.plus(Duration::from_secs(300)),
     })

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
     thread,
 };
-use taskpass_cli::sandbox::Caller;
+use taskpass_cli::sandbox::{Answer, Caller};
 
 /// A broker that serves. Killed when it is dropped.
 pub struct Broker {
@@ -182,6 +182,14 @@ impl Broker {
     /// When it does not answer.
     pub async fn ca_pem(&self, world: &World) -> String {
         get(world, "/ca.pem").await
+    }
+
+    /// What anyone may read at `path`, whatever the status.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn read(&self, world: &World, path: &str) -> Answer {
+        Caller::plain(world.http()).await.unwrap().get(path, None).await.unwrap()
     }
 
     /// Checks that nothing suffered: it grants, ends, says that it is ready, and its audit log is whole.

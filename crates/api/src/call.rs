@@ -16,16 +16,16 @@ impl Api {
         self.caller_of(peer).await
     }
 
-    /// The same of its connection. Who is nobody is refused, and that is written down.
+    /// The same of its connection.
     pub(crate) async fn caller_of(&self, peer: &Peer) -> Result<Arc<Caller>, Status> {
-        let identity = match peer.attested(self.clock.now()).await {
-            Ok(identity) => identity,
-            Err(refusal) => {
-                self.broker.refused_peer(peer.remote(), &refusal);
-                return Err(status(&refusal));
-            }
-        };
-        self.broker.caller(&identity).map_err(|refusal| status(&refusal))
+        self.attested(peer).await.map_err(|refusal| status(&refusal))
+    }
+
+    /// The caller behind a connection. Who is nobody is refused, and that is written down.
+    pub(crate) async fn attested(&self, peer: &Peer) -> Result<Arc<Caller>, Refusal> {
+        let identity = peer.attested(self.clock.now()).await;
+        let identity = identity.inspect_err(|refusal| self.broker.refused_peer(peer.remote(), refusal))?;
+        self.broker.caller(&identity)
     }
 
     /// Runs a use case to its end even if the caller hangs up.

@@ -1,6 +1,9 @@
-//! The HTTP listener for what anyone may read: keys, health, metrics.
+//! The HTTP listener for what anyone may read: keys, revocation lists, metadata, health, metrics.
 
-use crate::Api;
+use crate::{
+    Api,
+    channels::{self, Places},
+};
 use axum::{
     Router,
     extract::State,
@@ -26,8 +29,10 @@ impl HttpFace {
         Self { api, metrics }
     }
 
-    /// `/.well-known/jwks.json`, `/ca.pem`, `/livez`, `/readyz`, `/metrics`.
-    pub fn router(self) -> Router {
+    /// `/.well-known/jwks.json`, `/ca.pem`, `/livez`, `/readyz`, `/metrics`, the revocation lists, and metadata that says
+    /// where all of this is.
+    pub fn router(self, places: &Places) -> Router {
+        let channels = channels::router(places).with_state(self.api.clone());
         Router::new()
             .route("/.well-known/jwks.json", get(jwks))
             .route("/ca.pem", get(ca))
@@ -35,6 +40,7 @@ impl HttpFace {
             .route("/metrics", get(metrics))
             .route("/readyz", get(ready))
             .with_state(self)
+            .merge(channels)
     }
 }
 

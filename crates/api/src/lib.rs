@@ -5,14 +5,17 @@
 //! of an error is the refusal's message, never its context.
 
 mod call;
+mod channels;
 mod convert;
 mod errors;
 mod http_face;
 mod ids;
+mod oauth;
 mod server;
 mod service;
 mod status;
 
+pub use channels::Places;
 pub use http_face::{HttpFace, MetricsRender};
 pub use server::{ApiLimits, routes, serve};
 pub use status::{DOMAIN, status};

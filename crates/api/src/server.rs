@@ -1,6 +1,6 @@
 //! All services on one connection, with the limits that the transport leaves to us.
 
-use crate::{Api, errors};
+use crate::{Api, errors, oauth};
 use std::time::Duration;
 use taskpass_net::{Connection, Incoming, Peer};
 use taskpass_proto::{
@@ -46,7 +46,7 @@ const CONNECTION_AGE: Duration = Duration::from_secs(50 * 60);
 /// The largest header list of a request.
 const HEADERS: u32 = 16 * 1024;
 
-/// All services, health and reflection included.
+/// All services, health and reflection included, and the OAuth endpoints whose clients are attested as gRPC callers are.
 ///
 /// # Errors
 /// When the compiled descriptors cannot be read, which a test rules out.
@@ -74,7 +74,7 @@ pub async fn routes(api: &Api, limits: &ApiLimits) -> Result<Routes, tonic_refle
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let layer = axum::middleware::from_fn_with_state(api.clone(), errors::complete);
-    Ok(Routes::from(routes.into_axum_router().layer(layer)))
+    Ok(Routes::from(routes.into_axum_router().layer(layer).merge(oauth::router(api))))
 }
 
 /// Serves `routes` on attested connections until the drain begins, and then until the last call has ended.
@@ -92,6 +92,8 @@ where
     Connection<IO>: Connected<ConnectInfo = Peer>,
 {
     Server::builder()
+        // For the OAuth endpoints, whose clients often speak nothing newer; gRPC needs HTTP/2.
+        .accept_http1(true)
         .max_concurrent_streams(limits.streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))

@@ -42,8 +42,10 @@ pub struct Caller {
     pub(crate) user: Option<UserName>,
     /// The roles, with the name that each is registered under.
     pub(crate) roles: Vec<(Role, String)>,
-    /// The resources that it guards as a verifier; `None`: any.
+    /// The resources whose feed it may follow as a verifier; `None`: any.
     pub(crate) guards: Option<BTreeSet<ResourceName>>,
+    /// The resources that it is as a verifier: whose tokens it may ask about.
+    pub(crate) audiences: BTreeSet<ResourceName>,
 }
 
 /// The agent that a caller is.

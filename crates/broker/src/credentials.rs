@@ -14,7 +14,9 @@ use taskpass_issue::{Credential, Form, Issuer, Material};
 use taskpass_lease::{EndLease, Event as Change, Fence, Lease, Outcome, PlanLease, RenewLease, Task};
 use taskpass_policy::Verb;
 use taskpass_store::{Committed, Prepared};
-use taskpass_types::{AgentId, Confirmation, EndReason, Kind, LeaseId, Reason, Refusal, SpiffeId, TaskId};
+use taskpass_types::{
+    AgentId, Confirmation, CredentialKind, EndReason, Kind, LeaseId, Reason, Refusal, SpiffeId, TaskId,
+};
 
 /// What an exchange gives.
 #[derive(Clone)]
@@ -60,7 +62,7 @@ impl Broker {
 
     async fn issue_unaudited(&self, caller: &Caller, ask: &IssueAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
-        let issuer = self.issuer(ask.form.kind())?;
+        let issuer = self.issuer_of(ask.form.kind())?;
         let material = issuer.accept(ask.form.clone())?;
         let task = self.own_task(caller, agent, ask.task).await?;
         // What was not declared is not worth a decision.
@@ -98,7 +100,12 @@ impl Broker {
         let subject = self.subject(agent, ask.task)?;
         let request = ask.request();
         let plan = |decided: &Decided| {
-            Change::PlanLease(Box::new(PlanLease {
+            let key_generation = issuer.key_generation();
+            let status = match issuer.kind() {
+                CredentialKind::Jwt => self.status_place(key_generation)?,
+                CredentialKind::X509 => None,
+            };
+            Ok(Change::PlanLease(Box::new(PlanLease {
                 tenant: caller.tenant.clone(),
                 id: LeaseId::new(),
                 task: ask.task,
@@ -119,9 +126,10 @@ impl Broker {
                 decision: decided.id,
                 policies: decided.policies.clone(),
                 fence: Fence { policy_revision: decided.revision.clone() },
-                key_generation: issuer.key_generation(),
+                key_generation,
+                status,
                 request: request.clone(),
-            }))
+            })))
         };
         let (prepared, decided) = match self.plan(&question, plan).await {
             Err(Failure { refusal, decided: Some(decided) }) => {
@@ -136,7 +144,7 @@ impl Broker {
     async fn renew_unaudited(&self, caller: &Caller, ask: &RenewAsk) -> Result<Issued, Failure> {
         let (agent, facts) = caller.owned_agent()?;
         let lease = self.own_lease(caller, agent, ask.lease).await?;
-        let issuer = self.issuer(lease.kind)?;
+        let issuer = self.issuer_of(lease.kind)?;
         let material = issuer.accept(ask.form.clone())?;
         let task = self.own_task(caller, agent, lease.task().ok_or_else(not_found)?).await?;
         let confirmation = confirmation(caller, &material, &ask.form);
@@ -160,7 +168,7 @@ impl Broker {
         };
         let request = ask.request.clone().unwrap_or_else(fresh_request_id);
         let renew = |decided: &Decided| {
-            Change::RenewLease(Box::new(RenewLease {
+            Ok(Change::RenewLease(Box::new(RenewLease {
                 tenant: caller.tenant.clone(),
                 lease: ask.lease,
                 agent: agent.clone(),
@@ -176,7 +184,7 @@ impl Broker {
                 fence: Fence { policy_revision: decided.revision.clone() },
                 key_generation: issuer.key_generation(),
                 request: request.clone(),
-            }))
+            })))
         };
         let (prepared, decided) = self.plan(&question, renew).await?;
         Ok(self.sign(caller, Action::LeaseRenew, &*issuer, prepared, &material, &decided).await?)
@@ -186,13 +194,13 @@ impl Broker {
     async fn plan(
         &self,
         question: &Question<'_>,
-        change: impl Fn(&Decided) -> Change,
+        change: impl Fn(&Decided) -> Result<Change, Refusal>,
     ) -> Result<(Prepared, Decided), Failure> {
         self.follow_keys().await?;
         let mut attempt = 1;
         loop {
             let decided = question.decide(&self.policies(), &self.registry()).allowed()?;
-            match self.parts().store.apply(change(&decided), self.now()).await {
+            match self.parts().store.apply(change(&decided)?, self.now()).await {
                 Ok(committed) => return Ok((prepared(committed)?, decided)),
                 Err(refusal) if refusal.reason() == Reason::PolicyChanged && attempt < DECIDE_ATTEMPTS => {
                     attempt += 1;

@@ -5,7 +5,7 @@ use crate::{
     tasks::{may_see, own_only, unexpected},
 };
 use std::{collections::BTreeMap, sync::Arc};
-use taskpass_audit::{Action, Event};
+use taskpass_audit::{Action, Actor, Event};
 use taskpass_lease::{End, EndLease, Event as Change, HoldKey, Lease, LeaseState, Outcome, ReleaseHold};
 use taskpass_store::{LeaseQuery, Page};
 use taskpass_types::{EndReason, LeaseId, Reason, Refusal, ResourceName, TaskId};
@@ -86,8 +86,6 @@ impl Broker {
     ) -> Result<Lease, Refusal> {
         self.for_operator(&caller, id).await?;
         let actor = caller.actor(None);
-        let describe = |event: Event| event.lease(id).reason(EndReason::Killed).purpose(why);
-        self.note(describe(Event::intent(&caller.tenant, Action::LeaseEnd, actor.clone())));
         let end = EndLease {
             tenant: caller.tenant.clone(),
             lease: id,
@@ -95,22 +93,39 @@ impl Broker {
             by: actor.to_string(),
             hold,
         };
-        let outcome = describe(Event::outcome(&caller.tenant, Action::LeaseEnd, actor));
-        match self
-            .parts()
-            .store
-            .apply(Change::EndLease(end), self.now())
-            .await
-            .map(|done| done.into_outcome())
-        {
-            Ok(Outcome::LeaseEnded(ended)) => {
+        match self.end_lease(actor, end, why).await? {
+            Some(lease) => {
                 metrics::counter!("taskpass_leases_killed_total").increment(1);
+                Ok(lease)
+            }
+            None => self.lease(&caller, id).await,
+        }
+    }
+
+    /// Ends a lease, and writes down that this was meant and what came of it. `None`: it had ended before. Waits for no
+    /// audit: revoking never does.
+    pub(crate) async fn end_lease(
+        &self,
+        actor: Actor,
+        end: EndLease,
+        why: &str,
+    ) -> Result<Option<Lease>, Refusal> {
+        let (tenant, id, reason) = (end.tenant.clone(), end.lease, end.reason);
+        let describe = |event: Event| {
+            let event = event.lease(id).reason(reason);
+            if why.is_empty() { event } else { event.purpose(why) }
+        };
+        self.note(describe(Event::intent(&tenant, Action::LeaseEnd, actor.clone())));
+        let outcome = describe(Event::outcome(&tenant, Action::LeaseEnd, actor));
+        let done = self.parts().store.apply(Change::EndLease(end), self.now()).await;
+        match done.map(|done| done.into_outcome()) {
+            Ok(Outcome::LeaseEnded(ended)) => {
                 self.note(ended.deny.iter().fold(outcome, |event, deny| event.epoch(deny.epoch)));
-                Ok(ended.record)
+                Ok(Some(ended.record))
             }
             Ok(Outcome::AlreadyEnded(end)) => {
                 self.note(outcome.refusal(&lease_ended_before(id, &end)));
-                self.lease(&caller, id).await
+                Ok(None)
             }
             Ok(other) => self.failed(outcome, unexpected(&other)),
             Err(refusal) => self.failed(outcome, refusal),

@@ -10,6 +10,7 @@
 mod approvals;
 mod ask;
 mod callers;
+mod channels;
 mod credentials;
 mod decide;
 mod drift;
@@ -28,6 +29,7 @@ mod verifiers;
 pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
 pub use callers::{Caller, Role};
+pub use channels::{ChannelSettings, Crl, Crls, RevokedToken};
 pub use credentials::Issued;
 pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, Trigger};
 pub use explain::{
@@ -94,6 +96,8 @@ pub struct Settings {
     pub fleet: bool,
     /// This broker's name among them.
     pub broker: String,
+    /// What the standard channels say of themselves.
+    pub channels: ChannelSettings,
 }
 
 /// The broker. Cheap to clone.
@@ -112,6 +116,8 @@ struct Inner {
     fleet: fleet::Fleet,
     /// Who follows its feed.
     verifiers: verifiers::Verifiers,
+    /// What it keeps for those who do not follow the feed.
+    channels: channels::Channels,
     /// Wakes the reconciler that looks at the policy files.
     reload: tokio::sync::Notify,
 }
@@ -123,8 +129,9 @@ impl Broker {
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
-        let verifiers = verifiers::Verifiers::default();
-        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, verifiers, reload }))
+        let (channels, verifiers) = (channels::Channels::default(), verifiers::Verifiers::default());
+        let inner = Inner { parts, work, changing, plans, swept, fleet, verifiers, channels, reload };
+        Self(Arc::new(inner))
     }
 
     fn parts(&self) -> &Parts {
@@ -244,11 +251,16 @@ impl Broker {
         Ok(task.counters(root.as_ref().unwrap_or(task)))
     }
 
+    /// The `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        &self.parts().settings.issuer
+    }
+
     fn note(&self, event: Event) {
         self.parts().audit.note(event);
     }
 
-    fn issuer(&self, kind: CredentialKind) -> Result<Arc<dyn Issuer>, Refusal> {
+    fn issuer_of(&self, kind: CredentialKind) -> Result<Arc<dyn Issuer>, Refusal> {
         let issuer = self.parts().issuers.iter().find(|issuer| issuer.kind() == kind);
         issuer.cloned().ok_or_else(|| {
             Refusal::new(Reason::FieldInvalid, format!("`{kind}` credentials are not issued here"))

@@ -95,8 +95,9 @@ pub struct RoleEntry {
     pub name: String,
     /// What its evidence has to prove, all of it.
     pub selectors: BTreeSet<Selector>,
-    /// For verifiers: the resources that they guard; empty: any.
-    pub resources: Vec<ResourceName>,
+    /// For verifiers: the resources that they are, which is all that they are told of. Empty: the feed tells them of
+    /// everything, and they may ask about tokens for the resource that is named as they are.
+    pub resources: BTreeSet<ResourceName>,
 }
 
 /// All that the operator registered.
@@ -172,6 +173,11 @@ impl Registry {
         })
     }
 
+    /// Whose registrations these are.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Who an identity is here.
     ///
     /// # Errors
@@ -194,7 +200,7 @@ impl Registry {
         let matches = |selectors: &BTreeSet<Selector>| selectors.is_subset(&identity.selectors);
         let Registered { roles, users, .. } = &self.registered;
         let held = || roles.iter().filter(|entry| matches(&entry.selectors));
-        let guards = guarded(held());
+        let (guards, audiences) = (guarded(held()), audiences(held()));
         let roles: Vec<_> = held().map(|entry| (entry.role, entry.name.clone())).collect();
         let user = users.iter().find(|user| !user.selectors.is_empty() && matches(&user.selectors));
         let user = user.map(|user| user.name.clone());
@@ -215,7 +221,7 @@ impl Registry {
             registration,
         });
         let tenant = agent.as_ref().map_or(&self.tenant, |agent| &agent.registration.tenant).clone();
-        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, guards })
+        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, guards, audiences })
     }
 
     fn agent_of(&self, identity: &Identity) -> Result<Option<Arc<Registration>>, Refusal> {
@@ -319,6 +325,16 @@ fn guarded<'a>(roles: impl Iterator<Item = &'a RoleEntry>) -> Option<BTreeSet<Re
         }
     }
     Some(guarded)
+}
+
+/// The resources that verifiers among `roles` are.
+fn audiences<'a>(roles: impl Iterator<Item = &'a RoleEntry>) -> BTreeSet<ResourceName> {
+    let verifiers = roles.filter(|entry| entry.role == Role::Verifier);
+    let named = |entry: &RoleEntry| match entry.resources.is_empty() {
+        true => ResourceName::new(&entry.name).into_iter().collect(),
+        false => entry.resources.clone(),
+    };
+    verifiers.flat_map(named).collect()
 }
 
 fn check(registered: &Registered) -> Result<(), RegistryError> {

@@ -122,6 +122,7 @@ fn once_more(lease: &Lease) -> Event {
         policies: lease.policies.clone(),
         fence: Fence { policy_revision: lease.policy_revision.clone() },
         key_generation: lease.key_generation,
+        status: None,
         request: Request { id: RequestId::new("late").unwrap(), digest: [1; 32] },
     }))
 }

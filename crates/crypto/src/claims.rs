@@ -8,7 +8,7 @@ use crate::thumbprint;
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
     ActionName, AgentId, Confirmation, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
-    ResourceName, SpiffeId, TaskPath, TenantId, Timestamp,
+    ResourceName, SpiffeId, StatusListId, TaskPath, TenantId, Timestamp,
 };
 
 /// The version of the form.
@@ -137,6 +137,7 @@ impl GrantClaim {
             policy_revision: self.policy,
             key_generation: self.generation,
             confirmation: terms.cnf,
+            status: None,
             issued_at: Timestamp::from_secs(terms.iat),
             expires_at: Timestamp::from_secs(terms.exp),
         };
@@ -166,6 +167,11 @@ pub(crate) fn check(grant: &Grant) -> Result<(), UnsoundGrant> {
     }
     if grant.expires_at <= grant.issued_at {
         return unsound("it ends before it begins");
+    }
+    if grant.status.is_some_and(|status| {
+        status.index >= StatusListId::SIZE || status.list.generation() > grant.key_generation
+    }) {
+        return unsound("its place is beyond its status list, or the list is newer than its key");
     }
     match &grant.confirmation {
         Some(Confirmation::CertificateThumbprint(text) | Confirmation::KeyThumbprint(text))

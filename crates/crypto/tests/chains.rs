@@ -346,6 +346,8 @@ fn the_linter_sees_every_difference() {
     assert_eq!(lint(&der, &key, &decided), Ok(()));
     assert_eq!(lint(&der, &new_key(), &decided), Err(LintError::KeyDiffers));
     let other = grant();
+    let list = taskpass_types::StatusListId::new(decided.key_generation, [1; 12]);
+    let status = Some(taskpass_types::StatusIndex { list, index: 0 });
     let differences = [
         ("tenant", Grant { tenant: taskpass_types::TenantId::new("acme").unwrap(), ..decided.clone() }),
         ("lease", Grant { lease: other.lease, ..decided.clone() }),
@@ -366,6 +368,7 @@ fn the_linter_sees_every_difference() {
             "confirmation",
             Grant { confirmation: Some(taskpass_crypto::thumbprint::certificate(b"")), ..decided.clone() },
         ),
+        ("status", Grant { status, ..decided.clone() }),
         ("issued_at", Grant { issued_at: T0.plus(Duration::from_secs(1)), ..decided.clone() }),
         ("expires_at", Grant { expires_at: T0.plus(Duration::from_secs(1)), ..decided.clone() }),
     ];

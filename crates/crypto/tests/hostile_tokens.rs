@@ -394,6 +394,86 @@ fn contradictions() {
     );
 }
 
+/// A place on a status list is taken at its word by whoever looks there: it has to be exactly ours.
+#[test]
+fn places_on_status_lists() {
+    let forge = Forge::new();
+    let list = format!("1-{}", "ab".repeat(12));
+    let uri = format!("{ISSUER}/status-lists/{list}");
+    let status = |value: Value| {
+        let mut claims = forge.claims.clone();
+        claims["status"] = value;
+        forge.with_claims(&claims)
+    };
+    let place = |idx: Value, uri: &str| status(json!({"status_list": {"idx": idx, "uri": uri}}));
+    let good = forge.verify(&place(json!(65_535), &uri)).unwrap();
+    let found = good.status.unwrap();
+    assert_eq!((found.index, found.list.to_string()), (65_535, list.clone()));
+    assert_refused(
+        &forge,
+        vec![
+            ("beyond the list", "grant_inconsistent", place(json!(65_536), &uri)),
+            ("negative", "claims_invalid", place(json!(-1), &uri)),
+            ("a fraction", "claims_invalid", place(json!(1.5), &uri)),
+            ("a text", "claims_invalid", place(json!("1"), &uri)),
+            (
+                "of another issuer",
+                "grant_inconsistent",
+                place(json!(1), &uri.replace("https://", "https://x.")),
+            ),
+            ("of newer keys", "grant_inconsistent", place(json!(1), &uri.replace("/1-", "/2-"))),
+            ("no list", "grant_inconsistent", place(json!(1), &format!("{ISSUER}/status-lists/"))),
+            ("elsewhere", "grant_inconsistent", place(json!(1), &format!("{ISSUER}/lists/{list}"))),
+            ("with a query", "grant_inconsistent", place(json!(1), &format!("{uri}?a"))),
+            ("upper case", "grant_inconsistent", place(json!(1), &uri.replace("ab", "AB"))),
+            ("no place", "claims_invalid", status(json!({}))),
+            ("an array", "claims_invalid", status(json!([[1, uri]]))),
+            ("an array inside", "claims_invalid", status(json!({"status_list": [1, uri]}))),
+            (
+                "a second mechanism",
+                "claims_invalid",
+                status(json!({"status_list": {"idx": 1, "uri": uri}, "x": {}})),
+            ),
+            (
+                "one member more",
+                "claims_invalid",
+                status(json!({"status_list": {"idx": 1, "uri": uri, "x": 1}})),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_status_list_is_no_access_token_and_checks_out_by_the_published_keys() {
+    let keys = keys();
+    let signer = keys.ring.signer();
+    let id = taskpass_types::StatusListId::new(signer.generation(), [7; 12]);
+    let terms = taskpass_crypto::jws::StatusTerms {
+        now: T0,
+        validity: Duration::from_secs(60),
+        ttl: Duration::from_secs(5),
+    };
+    let list = taskpass_crypto::jws::StatusList::new(taskpass_types::StatusListId::SIZE);
+    let token = signer.sign_status_list("https://a.test/path", &id, &list, &terms).unwrap();
+    assert_eq!(keys.ring.token_keys().verify_signature(&token), Err(TokenError::TypMismatch));
+    let said = inspect_unverified(&token).unwrap();
+    assert_eq!(said.header["typ"], "statuslist+jwt");
+    assert_eq!(said.claims["sub"], format!("https://a.test/status-lists/{id}"));
+    let (now, end) = (T0.as_secs(), T0.as_secs() + 60);
+    assert_eq!(
+        (&said.claims["iat"], &said.claims["exp"], &said.claims["ttl"]),
+        (&json!(now), &json!(end), &json!(5))
+    );
+    assert_eq!(said.claims["status_list"]["bits"], 1);
+    // By hand, with the key as it is published.
+    let jwks: Value = serde_json::from_str(&keys.ring.jwks_json()).unwrap();
+    let half = |name: &str| BASE64URL.decode(jwks["keys"][0][name].as_str().unwrap()).unwrap();
+    let point = [vec![4], half("x"), half("y")].concat();
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_FIXED, point);
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    key.verify(signed.as_bytes(), &BASE64URL.decode(signature).unwrap()).unwrap();
+}
+
 #[test]
 fn an_audience_is_optional_only_for_whoever_says_so() {
     let keys = keys();

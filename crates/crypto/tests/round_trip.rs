@@ -15,7 +15,7 @@ use taskpass_crypto::{
 };
 use taskpass_types::{
     ActionName, AgentId, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName,
-    SpiffeId, TaskId, TaskPath, TenantId, Timestamp,
+    SpiffeId, StatusIndex, StatusListId, TaskId, TaskPath, TenantId, Timestamp,
 };
 
 fn token_round_trip(ring: &KeyRing, grant: &Grant) -> Grant {
@@ -138,6 +138,7 @@ prop_compose! {
             policy_revision: PolicyRevision::new(policy).unwrap(),
             key_generation: KeyGeneration(1),
             confirmation: None,
+            status: None,
             issued_at: Timestamp::from_secs(issued),
             expires_at: Timestamp::from_secs(issued + life),
         }
@@ -148,10 +149,14 @@ prop_compose! {
 fn every_grant_comes_back_from_both() {
     let keys = keys();
     let key = csr::public_key(&request(&rcgen::KeyPair::generate().unwrap())).unwrap();
-    proptest!(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }, |(grant in any_grant(), bound: bool)| {
+    proptest!(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }, |(grant in any_grant(), bound: bool, random: [u8; 12], generation in 0..=1u32, index in 0..StatusListId::SIZE)| {
+        let place = StatusIndex { list: StatusListId::new(KeyGeneration(generation), random), index };
         let bound = bound.then(|| thumbprint::key(key.public_key()));
         let grant = Grant { confirmation: bound, ..grant };
         prop_assert_eq!(&token_round_trip(&keys.ring, &grant), &grant);
+        let listed = Grant { status: Some(place), ..grant.clone() };
+        prop_assert_eq!(&token_round_trip(&keys.ring, &listed), &listed);
+        prop_assert!(keys.ring.ca().sign(&key, &listed).is_err(), "a certificate has no place on a status list");
         prop_assert_eq!(&certificate_round_trip(&keys.ring, &key, &grant), &grant);
     });
 }
@@ -163,6 +168,9 @@ fn no_signer_signs_a_grant_that_it_cannot_say() {
     let good = grant();
     let spiffe = |path: &str| SpiffeId::from_parts(&common::trust_domain(), path).unwrap();
     let actions = |names: &[&str]| names.iter().map(|name| ActionName::new(name).unwrap()).collect();
+    let place = |generation, index| {
+        Some(StatusIndex { list: StatusListId::new(KeyGeneration(generation), [7; 12]), index })
+    };
     let bad = [
         ("no agent", Grant { agents: vec![], ..good.clone() }),
         ("nine agents", Grant { agents: vec![good.agents[0].clone(); 9], ..good.clone() }),
@@ -175,6 +183,8 @@ fn no_signer_signs_a_grant_that_it_cannot_say() {
         ("no life", Grant { expires_at: T0, ..good.clone() }),
         ("before time", Grant { issued_at: Timestamp::from_secs(0), ..good.clone() }),
         ("after time", Grant { expires_at: Timestamp::from_secs(1 << 40), ..good.clone() }),
+        ("beyond its status list", Grant { status: place(1, StatusListId::SIZE), ..good.clone() }),
+        ("a status list of later keys", Grant { status: place(2, 0), ..good.clone() }),
         ("another generation", Grant { key_generation: KeyGeneration(2), ..good.clone() }),
         (
             "no thumbprint",

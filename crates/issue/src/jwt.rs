@@ -75,8 +75,8 @@ mod tests {
     use std::time::Duration;
     use taskpass_crypto::{KeyPolicy, SealKey};
     use taskpass_types::{
-        DecisionId, LeaseId, ManualClock, PolicyRevision, SpiffeId, TaskId, TaskPath, TenantId, Timestamp,
-        TrustDomain,
+        DecisionId, LeaseId, ManualClock, PolicyRevision, SpiffeId, StatusIndex, StatusListId, TaskId,
+        TaskPath, TenantId, Timestamp, TrustDomain,
     };
 
     fn grant() -> Grant {
@@ -95,6 +95,7 @@ mod tests {
             policy_revision: PolicyRevision::new("p1").unwrap(),
             key_generation: KeyGeneration(1),
             confirmation: None,
+            status: None,
             issued_at: now,
             expires_at: now.plus(Duration::from_secs(300)),
         }
@@ -115,7 +116,11 @@ mod tests {
         let token = keys.signer().sign("https://taskpass.acme.test", &signed).unwrap();
         assert!(released(token.clone(), &signed).is_ok());
 
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
+            ("status", |grant| {
+                let list = StatusListId::new(KeyGeneration(1), [1; 12]);
+                grant.status = Some(StatusIndex { list, index: 0 });
+            }),
             ("tenant", |grant| grant.tenant = "other".parse().unwrap()),
             ("lease", |grant| grant.lease = LeaseId::new()),
             ("renewal", |grant| grant.renewal += 1),

@@ -22,6 +22,7 @@ async fn prepared(issuer: &dyn Issuer, form: &Form) -> Prepared {
         confirmation: issuer.accept(form.clone()).unwrap().confirmation,
         evidence_expires_at: NOW.plus(Duration::from_secs(600)),
         key_generation: issuer.key_generation(),
+        status: None,
         ..events::plan(&tenant, lease, task)
     };
     store.apply(Event::SetPolicies(Box::new(events::set_policies("r1"))), NOW).await.unwrap();

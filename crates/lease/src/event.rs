@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
     ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Epoch,
     Initiator, KeyGeneration, LeaseId, Obligations, Owner, PolicyRevision, RequestId, ResourceName,
-    Revocability, Scope, SpiffeId, TaskId, TaskKind, TenantId, Timestamp, Ttl,
+    Revocability, Scope, SpiffeId, StatusIndex, TaskId, TaskKind, TenantId, Timestamp, Ttl,
 };
 
 /// One thing that happens. All of its reads and writes are one atomic step of the store.
@@ -161,6 +161,8 @@ pub struct PlanLease {
     pub approval: Option<ApprovalUse>,
     /// The key that will sign.
     pub key_generation: KeyGeneration,
+    /// Where a status list will tell of its tokens.
+    pub status: Option<StatusIndex>,
     /// The idempotency key.
     pub request: Request,
 }

@@ -4,8 +4,8 @@ use crate::{Cut, End, Limits};
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
     ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Grant,
-    KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId, TaskId,
-    TaskPath, TenantId, Timestamp, Ttl,
+    KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId,
+    StatusIndex, TaskId, TaskPath, TenantId, Timestamp, Ttl,
 };
 
 /// One credential, tracked from before it was signed.
@@ -53,6 +53,8 @@ pub struct Lease {
     pub approval: Option<ApprovalId>,
     /// The request that it answers.
     pub request: RequestId,
+    /// Where a status list tells of its tokens.
+    pub status: Option<StatusIndex>,
     /// When it was first issued.
     pub created_at: Timestamp,
     /// When the newest credential was issued; whole seconds.
@@ -153,6 +155,7 @@ impl Lease {
             policy_revision: self.policy_revision.clone(),
             key_generation: self.key_generation,
             confirmation: self.confirmation.clone(),
+            status: self.status,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
         }

@@ -307,6 +307,7 @@ fn new_lease(
         counters: plan.counters,
         approval,
         request: plan.request.id.clone(),
+        status: plan.status,
         created_at: now,
         issued_at: now.floor_to_secs(),
         expires_at,

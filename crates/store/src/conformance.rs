@@ -94,6 +94,7 @@ macro_rules! conformance_behaviours {
             deny_records_outlive_their_credentials,
             pages_are_newest_first_and_complete,
             pages_of_one_task_survive_changes_between_them,
+            children_are_found_by_their_parent,
             filters_keep_what_they_say,
             an_approval_survives_and_is_found,
             one_approval_is_used_once_however_many_ask,

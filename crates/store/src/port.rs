@@ -94,6 +94,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct TaskQuery {
     /// The tenant.
     pub tenant: TenantId,
+    /// Only those directly under this task.
+    pub parent: Option<TaskId>,
     /// Only this agent's.
     pub agent: Option<AgentId>,
     /// Only running ones.

@@ -2,7 +2,7 @@
 
 use crate::{
     ApprovalQuery, Denies, Due, LeaseQuery, Page, TaskQuery, load,
-    record::{decode, deny_key, leases_below_prefix, parse_due, tenant_prefix},
+    record::{decode, deny_key, leases_below_prefix, parse_due, tasks_below_prefix, tenant_prefix},
     tables::{Read, Scan, Table},
 };
 use std::cmp::Reverse;
@@ -72,10 +72,20 @@ pub(crate) fn tasks(read: &dyn Read, query: &TaskQuery) -> Result<Page<Task, Tas
         (query.agent.is_none() || query.agent.as_ref() == task.agent())
             && !(query.running && task.end().is_some())
     };
-    let prefix = tenant_prefix(&query.tenant);
     let before = query.before.map(|id| *id.as_bytes());
-    let rows = |before, limit| newest(read, Table::Tasks, &prefix, before, limit);
-    let page = newest_first(query.limit, before, rows, |row| decode("task", &row.bytes).map(Some), keep)?;
+    let page = match query.parent {
+        None => {
+            let prefix = tenant_prefix(&query.tenant);
+            let rows = |before, limit| newest(read, Table::Tasks, &prefix, before, limit);
+            newest_first(query.limit, before, rows, |row| decode("task", &row.bytes).map(Some), keep)?
+        }
+        Some(parent) => {
+            let half = |ended| tasks_below_prefix(&query.tenant, parent, ended);
+            let rows = |before, limit| newest_below(read, (half, query.running), before, limit);
+            let fetch = |row: &Row| load::task(read, &query.tenant, TaskId::from_bytes(row.id));
+            newest_first(query.limit, before, rows, fetch, keep)?
+        }
+    };
     Ok(Page { next: page.next.map(TaskId::from_bytes), items: page.items, unreadable: page.unreadable })
 }
 
@@ -92,7 +102,8 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
             newest_first(query.limit, before, rows, |row| decode("lease", &row.bytes).map(Some), keep)?
         }
         Some(task) => {
-            let rows = |before, limit| newest_below(read, query, task, before, limit);
+            let half = |ended| leases_below_prefix(&query.tenant, task, ended);
+            let rows = |before, limit| newest_below(read, (half, query.active), before, limit);
             let fetch = |row: &Row| load::lease(read, &query.tenant, LeaseId::from_bytes(row.id));
             newest_first(query.limit, before, rows, fetch, keep)?
         }
@@ -138,19 +149,17 @@ fn newest(
     Ok(entries.into_iter().filter_map(|(key, bytes)| Some(Row { id: *key.last_chunk()?, bytes })).collect())
 }
 
-/// The index keeps live and ended leases apart; a page has both, and a lease that ends between two pages is neither missed
-/// nor shown twice, since the cursor is nothing but an id.
+/// The index keeps what lives and what has ended apart; a page has both, unless only what lives is asked for, and what ends
+/// between two pages is neither missed nor shown twice, since the cursor is nothing but an id.
 fn newest_below(
     read: &dyn Read,
-    query: &LeaseQuery,
-    task: TaskId,
+    (prefix, live): (impl Fn(bool) -> Vec<u8>, bool),
     before: Option<IdBytes>,
     limit: usize,
 ) -> Result<Vec<Row>, Refusal> {
-    let half =
-        |ended| newest(read, Table::Below, &leases_below_prefix(&query.tenant, task, ended), before, limit);
+    let half = |ended| newest(read, Table::Below, &prefix(ended), before, limit);
     let mut rows = half(false)?;
-    if !query.active {
+    if !live {
         rows.extend(half(true)?);
         rows.sort_unstable_by_key(|row| Reverse(row.id));
         rows.truncate(limit);

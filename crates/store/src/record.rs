@@ -154,6 +154,13 @@ pub(crate) fn leases_below_prefix(tenant: &TenantId, task: TaskId, ended: bool) 
     key
 }
 
+/// The child tasks among that.
+pub(crate) fn tasks_below_prefix(tenant: &TenantId, task: TaskId, ended: bool) -> Vec<u8> {
+    let mut key = below_prefix(tenant, task, ended);
+    key.push(CHILD_BELOW);
+    key
+}
+
 pub(crate) fn below_key(tenant: &TenantId, task: TaskId, ended: bool, what: Below) -> Vec<u8> {
     let mut key = below_prefix(tenant, task, ended);
     let (kind, id) = match &what {

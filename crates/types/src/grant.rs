@@ -2,7 +2,7 @@
 
 use crate::{
     ActionName, AgentId, DecisionId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, SpiffeId,
-    TaskId, TenantId, Timestamp,
+    StatusIndex, TaskId, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -137,6 +137,17 @@ impl LeaseId {
     pub fn jti(self, renewal: u32) -> String {
         format!("{self}.{renewal}")
     }
+
+    /// The serial number of the lease's certificate after so many renewals: 16 bytes of lease id and 4 of renewal. It is
+    /// positive (a UUIDv7 of this age begins with a zero bit), 20 octets long as RFC 5280 section 4.1.2.2 allows, and has
+    /// 74 random bits.
+    pub fn serial(self, renewal: u32) -> [u8; 20] {
+        let mut serial = [0; 20];
+        let (lease, rest) = serial.split_at_mut(16);
+        lease.copy_from_slice(self.as_bytes());
+        rest.copy_from_slice(&renewal.to_be_bytes());
+        serial
+    }
 }
 
 /// What was decided and what the credential must say; signing compares the two (I4).
@@ -168,6 +179,8 @@ pub struct Grant {
     pub key_generation: KeyGeneration,
     /// The key that the holder must prove, if any.
     pub confirmation: Option<Confirmation>,
+    /// Where a status list tells of it; tokens only.
+    pub status: Option<StatusIndex>,
     /// When it was issued; whole seconds.
     pub issued_at: Timestamp,
     /// When it ends; whole seconds, never after the lease.
@@ -185,13 +198,8 @@ impl Grant {
         self.lease.jti(self.renewal)
     }
 
-    /// The certificate's serial number: 16 bytes of lease id and 4 of renewal. It is positive (a UUIDv7 of this age
-    /// begins with a zero bit), 20 octets long as RFC 5280 section 4.1.2.2 allows, and has 74 random bits.
+    /// The certificate's serial number.
     pub fn serial(&self) -> [u8; 20] {
-        let mut serial = [0; 20];
-        let (lease, renewal) = serial.split_at_mut(16);
-        lease.copy_from_slice(self.lease.as_bytes());
-        renewal.copy_from_slice(&self.renewal.to_be_bytes());
-        serial
+        self.lease.serial(self.renewal)
     }
 }

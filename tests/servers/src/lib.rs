@@ -1,4 +1,5 @@
-//! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster.
+//! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster; and servers that check
+//! client certificates by themselves: nginx.
 //!
 //! A store that claims to survive kills, failovers and cut cables is only proved by servers that really die. So:
 //!
@@ -15,6 +16,7 @@
 )]
 
 mod cluster;
+mod nginx;
 mod options;
 mod program;
 mod proxy;
@@ -26,6 +28,7 @@ mod tls;
 mod wait;
 
 pub use cluster::Cluster;
+pub use nginx::Nginx;
 pub use options::Options;
 pub use program::{Kind, program};
 pub use proxy::Proxy;

@@ -3,6 +3,7 @@
 //! Each reconciler is idempotent and takes no input: it looks at what is and moves it towards what should be. It runs
 //! periodically and on a signal, has no retries of its own (the next round is the retry) and may be stopped anywhere.
 
+mod channels;
 mod deadlines;
 mod drift;
 mod fleet;
@@ -32,6 +33,7 @@ impl Reconcilers {
         let run = |round: Pin<Box<dyn Future<Output = ()> + Send>>| {
             drop(work.spawn(stop.clone().run_until_cancelled_owned(round)))
         };
+        run(Box::pin(channels::run(broker.clone())));
         run(Box::pin(deadlines::run(broker.clone())));
         run(Box::pin(drift::run(broker.clone())));
         run(Box::pin(keys::run(broker.clone())));

@@ -77,6 +77,7 @@ impl World {
                 task_ttl: Ttl::from_secs(3600).unwrap(),
                 fleet: false,
                 broker: "broker".to_owned(),
+                channels: taskpass_broker::ChannelSettings::default(),
             },
         });
         broker.begin(None).await.unwrap();

@@ -13,7 +13,7 @@ pub use parts::{StartError, seal};
 use crate::config::Config;
 use parts::Adapters;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use taskpass_api::{Api, ApiLimits, HttpFace};
+use taskpass_api::{Api, ApiLimits, HttpFace, Places};
 use taskpass_audit::{Action, Actor, Event, Recorder};
 use taskpass_broker::{Broker, PolicyFiles, Reconcilers};
 use taskpass_net::{
@@ -123,7 +123,7 @@ async fn listen(
     let http = bind("http", config.listen.http)?;
     let tls = match (config.listen.api, certificate) {
         (Some(address), Some(certificate)) => {
-            let tls = Tls::new(certificate.clone(), ClientAuth::Required, Protocol::Http2)?;
+            let tls = Tls::new(certificate.clone(), ClientAuth::Required, Protocol::Http2OrHttp1)?;
             Some((bind("api", address)?, tls))
         }
         _ => None,
@@ -146,7 +146,7 @@ async fn listen(
     }
     let (local, incoming) = (api.clone(), acceptor.unix(socket));
     serve(api, "socket", async move { taskpass_api::serve(&local, routes, &limits, incoming).await });
-    serve_http(api, http);
+    serve_http(api, http, &places(config));
     Ok(addresses)
 }
 
@@ -162,8 +162,15 @@ fn serve<E: std::fmt::Display>(
     });
 }
 
-fn serve_http(api: &Api, listener: TcpListener) {
-    let router = HttpFace::new(api.clone(), crate::metrics::render()).router();
+fn places(config: &Config) -> Places {
+    Places {
+        issuer: config.issuer.as_str().to_owned(),
+        api: config.channels.api_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+    }
+}
+
+fn serve_http(api: &Api, listener: TcpListener, places: &Places) {
+    let router = HttpFace::new(api.clone(), crate::metrics::render()).router(places);
     let stopping = api.drain.stopping();
     serve(api, "http", async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await });
 }

@@ -1,7 +1,7 @@
 //! Opens every adapter that the configuration names.
 
 use crate::config::{Config, Seal, Selectors};
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use taskpass_attest::{
     Attestor, Attestors,
     spiffe::{BundleError, BundleFile, BundleFiles, X509Attestor},
@@ -9,8 +9,8 @@ use taskpass_attest::{
 };
 use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
-    DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration, Registry,
-    RegistryError, RegistryKeeper, ResourceEntry, Role, RoleEntry, Settings, UserEntry,
+    ChannelSettings, DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration,
+    Registry, RegistryError, RegistryKeeper, ResourceEntry, Role, RoleEntry, Settings, UserEntry,
 };
 use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
@@ -139,6 +139,11 @@ impl Adapters {
                 task_ttl: Ttl::from_duration(config.defaults.task_ttl)?,
                 fleet: config.store.redis.is_some(),
                 broker: LeaseId::new().to_string(),
+                channels: ChannelSettings {
+                    crl_validity: config.channels.crl_validity,
+                    status_lists: config.channels.status_lists,
+                    certificate_life: config.limits.x509_max,
+                },
             },
         })
     }
@@ -228,7 +233,7 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
             role,
             name: entry.name,
             selectors: entry.selectors.into_set(),
-            resources: Vec::new(),
+            resources: BTreeSet::new(),
         })
     });
     let verifiers = config.verifiers.iter().cloned().map(|entry| RoleEntry {

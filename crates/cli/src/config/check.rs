@@ -19,6 +19,7 @@ impl Config {
         }
         problems.extend(self.check_spans(text));
         problems.extend(self.store.check(text));
+        problems.extend(self.channels.check(text));
         problems.extend(twice(text, "agents", "id", self.agents.iter().map(|agent| &agent.id)));
         problems.extend(twice(
             text,

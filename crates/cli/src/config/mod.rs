@@ -5,6 +5,7 @@
 //! relative paths are relative to the file; no secret is in the file, only where it is. `deploy/taskpass.full.toml` has
 //! every key with its default.
 
+mod channels;
 mod check;
 mod drift;
 mod error;
@@ -17,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use channels::Channels;
 pub use drift::DriftConfig;
 pub use error::{ConfigError, Problem};
 pub use keys::{Data, Keys, Seal};
@@ -77,6 +79,9 @@ pub struct Config {
     /// What it never grants more of.
     #[serde(default, with = "limits::Limits")]
     pub limits: taskpass_lease::Limits,
+    /// What those get who do not follow the deny feed.
+    #[serde(default)]
+    pub channels: Channels,
     /// What connections may take.
     #[serde(default, with = "limits::Connections")]
     pub connections: taskpass_net::Limits,

@@ -108,19 +108,6 @@ pub struct UserConfig {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `[[verifiers]]`: who can follow the deny feed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerifierEntry {
-    /// What the audit log calls it.
-    pub name: String,
-    /// What its evidence has to prove.
-    pub selectors: Selectors,
-    /// The resources that it guards, and all that it learns of; empty: any.
-    #[serde(default)]
-    pub resources: Vec<ResourceName>,
-}
-
 /// `[[operators]]`, `[[orchestrators]]`: who has a role.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +116,20 @@ pub struct RoleEntry {
     pub name: String,
     /// What its evidence has to prove.
     pub selectors: Selectors,
+}
+
+/// `[[verifiers]]`: a resource server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifierEntry {
+    /// What the audit log calls it.
+    pub name: String,
+    /// What its evidence has to prove.
+    pub selectors: Selectors,
+    /// The resources that it is: it is told of nothing else. None: of everything that is denied, and about tokens for the
+    /// resource that is named as it is.
+    #[serde(default)]
+    pub resources: BTreeSet<ResourceName>,
 }
 
 /// `[[resources]]`: what policies know of a resource. One that is not listed has no labels.

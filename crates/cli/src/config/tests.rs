@@ -61,7 +61,7 @@ fn the_full_file_mentions_every_key() {
         Value::Array(array) if array[0].is_table() => Some(vec![key.as_str()]),
         _ => None,
     }));
-    assert_eq!(tables.len(), 18, "the root, 9 tables and 8 lists: {tables:?}");
+    assert_eq!(tables.len(), 19, "the root, 10 tables and 8 lists: {tables:?}");
     tables.push(vec!["store", "redis"]);
     for path in tables {
         let known = known_keys(&full, &path);
@@ -134,6 +134,20 @@ fn errors_say_where_what_and_how_to_fix_it() {
             "defaults.jwt_ttl",
             "above `limits.jwt_max`, 15m",
             "lower it",
+        ),
+        (
+            &with("[channels]\ncrl_validity = \"1s\""),
+            "6:16",
+            "channels.crl_validity",
+            "revocation list",
+            "`15s`",
+        ),
+        (
+            &with("[channels]\ncrl_validity = \"2d\""),
+            "6:16",
+            "channels.crl_validity",
+            "revocation list",
+            "`1d`",
         ),
         (&with("[defaults]\ntask_ttl = \"5ms\""), "6:12", "defaults.task_ttl", "whole seconds", "`1s`"),
         (&with("[listen]\napi = \"0.0.0.0:7443\""), "6:7", "listen.api", "no certificate", "add [tls]"),

@@ -7,7 +7,7 @@ use hyper::{
     Method, Request,
     body::Bytes,
     client::conn::http1::{self, SendRequest},
-    header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
 };
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::ring, version::TLS13};
@@ -90,7 +90,7 @@ impl Caller {
     /// # Errors
     /// When the connection broke.
     pub async fn get(&mut self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
-        self.ask(Method::GET, path, token, "").await
+        self.ask(Method::GET, path, token, "", None).await
     }
 
     /// Sends `body` to `path`, with a token if there is one.
@@ -98,7 +98,15 @@ impl Caller {
     /// # Errors
     /// When the connection broke.
     pub async fn post(&mut self, path: &str, token: Option<&str>, body: &str) -> anyhow::Result<Answer> {
-        self.ask(Method::POST, path, token, body).await
+        self.ask(Method::POST, path, token, body, None).await
+    }
+
+    /// Sends a form to `path`.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn form(&mut self, path: &str, form: &str) -> anyhow::Result<Answer> {
+        self.ask(Method::POST, path, None, form, Some("application/x-www-form-urlencoded")).await
     }
 
     async fn ask(
@@ -107,10 +115,14 @@ impl Caller {
         path: &str,
         token: Option<&str>,
         body: &str,
+        kind: Option<&str>,
     ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
         }
         self.sender.ready().await?;
         let response = self.sender.send_request(request.body(Full::from(body.to_owned()))?).await?;

@@ -1,6 +1,6 @@
 //! The claims of an access token (RFC 9068 section 2.2), to write and to read with one type.
 
-use super::TokenError;
+use super::{TokenError, status::Status};
 use crate::{
     claims::{GrantClaim, Terms},
     object::{self, Object},
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use taskpass_types::{ActionName, AgentId, Confirmation, Grant, ResourceName, SpiffeId};
 
 /// The type of our `authorization_details` (RFC 9396 section 2.1).
-const RAR_TYPE: &str = "urn:taskpass:rar:task:v1";
+pub const RAR_TYPE: &str = "urn:taskpass:rar:task:v1";
 
 /// The whole payload; unknown and duplicate members are refused at every depth. Texts are borrowed: one that needs an
 /// escape is not one that we write.
@@ -28,6 +28,8 @@ pub(super) struct Claims<'a> {
     pub(super) exp: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    status: Option<Object<Status<'a>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<Object<Act>>,
     #[serde(borrow)]
@@ -74,6 +76,14 @@ impl Act {
     }
 }
 
+/// All claims of a token from `issuer` for a sound grant, as they are in it; `None` for one that is not.
+pub fn claims(issuer: &str, grant: &Grant) -> Option<serde_json::Map<String, serde_json::Value>> {
+    match serde_json::to_value(Claims::of(issuer, grant)?).ok()? {
+        serde_json::Value::Object(claims) => Some(claims),
+        _ => None,
+    }
+}
+
 impl<'a> Claims<'a> {
     /// What a token from `issuer` says of a sound grant; `None` without a holder.
     pub(super) fn of(issuer: &'a str, grant: &Grant) -> Option<Self> {
@@ -86,6 +96,7 @@ impl<'a> Claims<'a> {
             iat: grant.issued_at.as_secs(),
             exp: grant.expires_at.as_secs(),
             cnf: grant.confirmation.clone(),
+            status: grant.status.map(|status| Object(Status::of(issuer, &status))),
             act: Act::chain(&grant.agents).map(Object),
             authorization_details: [Object(Detail {
                 kind: RAR_TYPE,
@@ -118,7 +129,15 @@ impl<'a> Claims<'a> {
             iat: self.iat,
             exp: self.exp,
         };
-        let grant = self.grant.0.with_terms(self.sub, terms)?;
+        let mut grant = self.grant.0.with_terms(self.sub, terms)?;
+        if let Some(Object(status)) = &self.status {
+            let Some(place) =
+                status.place(self.iss).filter(|place| place.list.generation() <= grant.key_generation)
+            else {
+                return differ("`status` is no place on a list of this issuer");
+            };
+            grant.status = Some(place);
+        }
         if grant.agent() != Some(&self.client_id) {
             return differ("`client_id` is not the holder");
         }

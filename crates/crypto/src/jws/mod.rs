@@ -2,21 +2,24 @@
 //!
 //! A library's verifier is written for every issuer; this one is written for ours, and refuses all that ours never
 //! writes. Invariants: nothing of a payload is parsed before its signature is checked; the key decides the algorithm;
-//! times are integers; one audience; no header but `alg`, `kid`, `typ`.
+//! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists, of another `typ`.
 
 mod claims;
 mod error;
 mod inspect;
 mod jwks;
 mod signer;
+mod status;
 mod verify;
 
+pub use claims::{RAR_TYPE, claims};
 pub use error::{JwksError, TokenError};
 pub use inspect::{Inspection, inspect_unverified};
 pub use jwks::TokenKeys;
 pub(crate) use jwks::render_jwks;
 pub(crate) use signer::TokenPrivateKey;
 pub use signer::TokenSigner;
+pub use status::{STATUS_LIST_TYP, StatusList, StatusTerms, origin};
 pub use verify::{Expect, read_back};
 
 /// A longer token is refused before anything of it is decoded.

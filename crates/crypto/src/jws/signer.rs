@@ -60,8 +60,7 @@ impl TokenSigner {
     pub(crate) fn new(key: TokenPrivateKey, generation: KeyGeneration) -> Option<Self> {
         let public = key.public()?;
         let kid = public.thumbprint();
-        let header = format!(r#"{{"alg":"{}","kid":"{kid}","typ":"{TYP}"}}"#, public.alg());
-        let header = format!("{}.", BASE64URL.encode(header));
+        let header = encoded_header(&public, &kid, TYP);
         Some(Self { key, public, kid, generation, header, random: SystemRandom::new() })
     }
 
@@ -99,15 +98,31 @@ impl TokenSigner {
         }
         let claims = Claims::of(issuer, grant).ok_or_else(|| SignError::Primitive("no holder".into()))?;
         let payload = serde_json::to_vec(&claims).map_err(|error| SignError::Primitive(error.to_string()))?;
-        let mut token = String::with_capacity(self.header.len() + payload.len().div_ceil(3) * 4 + 1 + 86);
-        token.push_str(&self.header);
-        BASE64URL.encode_string(&payload, &mut token);
+        let token = self.compact(&self.header, &payload)?;
+        if token.len() > MAX_TOKEN_BYTES { Err(SignError::TooLong(token.len())) } else { Ok(token) }
+    }
+    /// The header of another kind of token than an access token.
+    pub(super) fn header(&self, typ: &str) -> String {
+        encoded_header(&self.public, &self.kid, typ)
+    }
+
+    /// Signs a payload behind an encoded header.
+    pub(super) fn compact(&self, header: &str, payload: &[u8]) -> Result<String, SignError> {
+        let mut token = String::with_capacity(header.len() + payload.len().div_ceil(3) * 4 + 1 + 86);
+        token.push_str(header);
+        BASE64URL.encode_string(payload, &mut token);
         let signature = self
             .key
             .sign(&self.random, token.as_bytes())
             .map_err(|_| SignError::Primitive("the system's random numbers failed".into()))?;
         token.push('.');
         BASE64URL.encode_string(signature, &mut token);
-        if token.len() > MAX_TOKEN_BYTES { Err(SignError::TooLong(token.len())) } else { Ok(token) }
+        Ok(token)
     }
+}
+
+/// The encoded header with the dot behind it.
+fn encoded_header(public: &PublicKey, kid: &str, typ: &str) -> String {
+    let header = format!(r#"{{"alg":"{}","kid":"{kid}","typ":"{typ}"}}"#, public.alg());
+    format!("{}.", BASE64URL.encode(header))
 }

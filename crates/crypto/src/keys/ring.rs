@@ -7,7 +7,7 @@ use super::{
     directory::KeyDirectory,
     generation::{Due, Generation},
 };
-use crate::{Alg, TokenSigner, jws::render_jwks, x509::CertificateAuthority};
+use crate::{Alg, TokenKeys, TokenSigner, jws::render_jwks, x509::CertificateAuthority};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::{path::Path, sync::Arc};
@@ -55,6 +55,7 @@ struct Snapshot {
     signer: Arc<TokenSigner>,
     authority: Arc<CertificateAuthority>,
     jwks: Arc<str>,
+    token_keys: Arc<TokenKeys>,
     bundle_pem: Arc<str>,
 }
 
@@ -66,9 +67,18 @@ impl Snapshot {
         };
         let jwks = render_jwks(generations.iter().map(|one| one.signer.as_ref()))
             .map_err(|error| KeyError::Primitive(error.to_string()))?;
+        let token_keys =
+            TokenKeys::parse(jwks.as_bytes()).map_err(|error| KeyError::Primitive(error.to_string()))?;
         let bundle_pem: String = generations.iter().map(|one| one.authority.certificate_pem()).collect();
         let (signer, authority) = (active.signer.clone(), active.authority.clone());
-        Ok(Some(Self { signer, authority, jwks: jwks.into(), bundle_pem: bundle_pem.into(), generations }))
+        Ok(Some(Self {
+            signer,
+            authority,
+            jwks: jwks.into(),
+            token_keys: Arc::new(token_keys),
+            bundle_pem: bundle_pem.into(),
+            generations,
+        }))
     }
 
     /// The generation of this number, unless verifiers may not have fetched it yet.
@@ -143,6 +153,11 @@ impl KeyRing {
         self.snapshot.load().jwks.clone()
     }
 
+    /// The same, ready to check a token that came back.
+    pub fn token_keys(&self) -> Arc<TokenKeys> {
+        self.snapshot.load().token_keys.clone()
+    }
+
     /// The certificates of the authorities of all generations, in PEM.
     pub fn ca_bundle_pem(&self) -> Arc<str> {
         self.snapshot.load().bundle_pem.clone()
@@ -152,6 +167,11 @@ impl KeyRing {
     pub fn ca_certificates(&self) -> Vec<Vec<u8>> {
         let generations = &self.snapshot.load().generations;
         generations.iter().map(|one| one.authority.certificate_der().to_vec()).collect()
+    }
+
+    /// The authorities of all generations, oldest first: each answers for what it signed until it is gone.
+    pub fn authorities(&self) -> Vec<Arc<CertificateAuthority>> {
+        self.snapshot.load().generations.iter().map(|one| one.authority.clone()).collect()
     }
 
     /// All generations, oldest first.

@@ -1,6 +1,12 @@
 //! A certificate authority of one trust domain: one P-256 key, one self-signed certificate, leaves only.
 
-use super::{CsrKey, GRANT_OID, MAX_CERTIFICATE_BYTES, der, leaf::validity, lint::Linted};
+use super::{
+    CrlTerms, CsrKey, GRANT_OID, MAX_CERTIFICATE_BYTES, Revoked,
+    crl::{self, LintedCrl},
+    der,
+    leaf::validity,
+    lint::Linted,
+};
 use crate::{
     PublicKey, SignError,
     claims::{self, GrantClaim},
@@ -28,6 +34,8 @@ pub struct CertificateAuthority {
     issuer: Issuer<'static, Unsigned>,
     certificate: CertificateDer<'static>,
     generation: KeyGeneration,
+    /// Its name, in DER.
+    name: Vec<u8>,
     not_before: Timestamp,
     not_after: Timestamp,
 }
@@ -159,8 +167,9 @@ impl CertificateAuthority {
         let validity = parsed.validity();
         let not_before = Timestamp::from_secs(u64::try_from(validity.not_before.timestamp()).ok()?);
         let not_after = Timestamp::from_secs(u64::try_from(validity.not_after.timestamp()).ok()?);
+        let name = parsed.subject().as_raw().to_vec();
         let issuer = Issuer::new(issuer_params(&public), Unsigned(public));
-        Some(Self { key, issuer, certificate, generation, not_before, not_after })
+        Some(Self { key, issuer, certificate, generation, name, not_before, not_after })
     }
 
     /// The generation that a grant must name to be signed by this authority.
@@ -206,6 +215,21 @@ impl CertificateAuthority {
         let signed = self.key.sign(linted.to_be_signed())?.to_vec();
         if signed.len() > MAX_CERTIFICATE_BYTES { Err(SignError::TooLong(signed.len())) } else { Ok(signed) }
     }
+
+    /// Signs the DER of a revocation list that says `terms` and names exactly `revoked`.
+    pub fn sign_crl(&self, terms: &CrlTerms, revoked: &[Revoked]) -> Result<Vec<u8>, SignError> {
+        let params = crl::params(terms, revoked)
+            .ok_or_else(|| unbuildable("a time of the list is beyond any calendar"))?;
+        let unsigned = params.signed_by(&self.issuer).map_err(unbuildable)?;
+        let linted = LintedCrl::check(unsigned.der(), &self.name, terms, revoked)
+            .ok_or_else(|| unbuildable("the list does not read back as it was meant"))?;
+        Ok(self.key.sign(linted.to_be_signed())?.to_vec())
+    }
+}
+
+/// A revocation list in PEM (RFC 7468 section 6).
+pub fn crl_pem(der: &[u8]) -> String {
+    pem("X509 CRL", der)
 }
 
 fn leaf_params(grant: &Grant) -> Result<CertificateParams, SignError> {

@@ -53,6 +53,7 @@ fn first_difference(a: &Grant, b: &Grant) -> Option<&'static str> {
         policy_revision,
         key_generation,
         confirmation,
+        status,
         issued_at,
         expires_at,
     } = a;
@@ -70,6 +71,7 @@ fn first_difference(a: &Grant, b: &Grant) -> Option<&'static str> {
         (*policy_revision == b.policy_revision, "policy_revision"),
         (*key_generation == b.key_generation, "key_generation"),
         (*confirmation == b.confirmation, "confirmation"),
+        (*status == b.status, "status"),
         (*issued_at == b.issued_at, "issued_at"),
         (*expires_at == b.expires_at, "expires_at"),
     ];

@@ -2,19 +2,22 @@
 //!
 //! One reader (`leaf`) knows the profile. The linter calls it before anything is signed and the verifier after the
 //! path was checked, so what the one lets through the other accepts. Invariants: the only bytes that the authority's
-//! key ever signs are those that passed the linter; a leaf is signed by an authority directly; no leaf outlives it.
+//! key ever signs are those that passed the linter, of leaves and of revocation lists; a leaf is signed by an authority
+//! directly; no leaf outlives it.
 
 mod authority;
 mod bundle;
+mod crl;
 pub mod csr;
 mod der;
 mod error;
 mod leaf;
 mod lint;
 
-pub use authority::CertificateAuthority;
 pub(crate) use authority::{AuthorityKey, new_authority};
+pub use authority::{CertificateAuthority, crl_pem};
 pub use bundle::CaBundle;
+pub use crl::{CrlTerms, RevocationReason, Revoked};
 pub use csr::CsrKey;
 pub use error::{BundleError, CertError, LintError, ProfileError};
 pub use lint::lint;

@@ -70,6 +70,7 @@ pub(crate) fn delegated(count: usize) -> Grant {
         policy_revision: PolicyRevision::new("a1b2c3d4e5f6").unwrap(),
         key_generation: KeyGeneration(1),
         confirmation: None,
+        status: None,
         issued_at: T0,
         expires_at: T0.plus(Duration::from_secs(300)),
     }

@@ -100,6 +100,7 @@ pub(crate) fn plan(id: LeaseId, task: TaskId) -> PlanLease {
         fence: fence("r1"),
         approval: None,
         key_generation: KeyGeneration(1),
+        status: None,
         request: request(&format!("plan-{id}"), 0),
     }
 }

@@ -106,6 +106,7 @@ pub fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
         fence: fence(),
         approval: None,
         key_generation: KeyGeneration(1),
+        status: None,
         request: request(&format!("plan-{id}")),
     }
 }

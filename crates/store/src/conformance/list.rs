@@ -51,6 +51,31 @@ pub async fn pages_of_one_task_survive_changes_between_them<H: Home>(home: H) {
     assert_eq!(seen, leases);
 }
 
+/// The children of one task, its own only, live and ended, whatever the size of a page.
+pub async fn children_are_found_by_their_parent<H: Home>(home: H) {
+    let world = World::new(home).await;
+    let (parent, other) = (world.start().await.id, world.start().await.id);
+    world.plan(parent).await.unwrap();
+    world.start_under(Some(other)).await.unwrap();
+    let mut children = Vec::new();
+    for _ in 0..5 {
+        children.push(world.start_under(Some(parent)).await.unwrap().id);
+    }
+    world.start_under(Some(children[0])).await.unwrap();
+    world.end_task(children[3]).await;
+    children.sort_unstable_by(|a, b| b.cmp(a));
+    let world = world.crash();
+    for limit in [0, 1, 2, 5, 100] {
+        let query =
+            TaskQuery { tenant: world.tenant.clone(), parent: Some(parent), limit, ..TaskQuery::default() };
+        assert_eq!(world.tasks(query.clone()).await, children, "pages of {limit}");
+        assert_eq!(world.tasks(TaskQuery { running: true, ..query }).await.len(), 4, "pages of {limit}");
+    }
+    let query =
+        TaskQuery { tenant: world.tenant.clone(), parent: Some(TaskId::new()), ..TaskQuery::default() };
+    assert!(world.tasks(query).await.is_empty());
+}
+
 /// Each filter on its own and together with pages that it leaves half empty.
 pub async fn filters_keep_what_they_say<H: Home>(home: H) {
     let world = World::new(home).await;
