@@ -119,9 +119,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(entry) = self.verifiers.entries.lock().get_mut(&self.id) {
+        let mut entries = self.verifiers.entries.lock();
+        if let Some(entry) = entries.get_mut(&self.id) {
             entry.gone = true;
         }
+        metrics::gauge!("taskpass_verifiers").set(count(&entries));
     }
 }
 

@@ -73,11 +73,12 @@ impl EnforcementView {
     /// For people: how many, how fast; then each that does not, and until when it may accept what has ended.
     pub(crate) fn details(&self, style: &Style) -> Vec<(&'static str, String)> {
         let slowest = self.standings.iter().filter_map(|standing| standing.after_millis).max();
-        let how = match (self.verifiers, slowest) {
-            (0, _) => "by nobody: no verifier follows this broker".to_owned(),
-            (all, None) => format!("by none of {all} verifiers yet"),
-            (all, Some(millis)) if self.is_complete() => format!("by all {all} verifiers within {millis} ms"),
-            (all, Some(millis)) => format!("by {} of {all} verifiers within {millis} ms", self.enforced),
+        let Self { enforced, verifiers, .. } = self;
+        let them = if *verifiers == 1 { "verifier" } else { "verifiers" };
+        let how = match slowest {
+            _ if *verifiers == 0 => "by nobody: no verifier that it concerns follows this broker".to_owned(),
+            None => format!("by none of {verifiers} {them} yet"),
+            Some(millis) => format!("by {enforced} of {verifiers} {them} within {millis} ms"),
         };
         let late = self.standings.iter().filter(|standing| standing.after_millis.is_none());
         let late = late.map(|standing| ("not yet", standing.sentence(style)));
