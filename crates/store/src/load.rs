@@ -223,10 +223,9 @@ pub(crate) fn approval_for(
     digest: &[u8; 32],
 ) -> Result<Option<Approval>, Refusal> {
     let RequestKey { tenant, agent, id } = RequestKey::of_approval(tenant, agent, digest)?;
-    match request(read, &tenant, &agent, &id)? {
-        Some(RequestRecord { digest: found, target: RequestTarget::Approval(id) }) if found == *digest => {
-            approval(read, &tenant, id)
-        }
+    let Some(record) = request(read, &tenant, &agent, &id)? else { return Ok(None) };
+    match record.target {
+        RequestTarget::Approval(id) if record.is_about(digest) => approval(read, &tenant, id),
         _ => Ok(None),
     }
 }

@@ -1,55 +1,53 @@
 //! Keys and values as bytes.
 //!
 //! A value is a header (version, ended, due) and a postcard body. The header lets a write find the index entries of what
-//! it replaces without decoding it; the version lets newer code read older records.
+//! it replaces without decoding it; the version lets newer code tell older records from its own.
 
 use crate::{Due, DueWhat};
-use serde::{Serialize, de::DeserializeOwned};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use taskpass_lease::{Approval, Duty, HoldKey, Lease, Limits, RequestKey, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
 };
 
-const VERSION: u8 = 1;
-const HEADER: usize = 10;
+const VERSION: u8 = 2;
 
 /// What the indexes need to know of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     pub(crate) ended: bool,
     pub(crate) due: Timestamp,
 }
 
 pub(crate) fn encode<T: Serialize>(header: Header, record: &T) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.push(VERSION);
-    bytes.push(u8::from(header.ended));
-    bytes.extend_from_slice(&header.due.as_millis().to_be_bytes());
-    postcard::to_extend(record, bytes)
+    postcard::to_extend(&(VERSION, header, record), Vec::with_capacity(512))
         .map_err(|error| Refusal::new(Reason::Internal, "a record cannot be encoded").because(error))
 }
 
 pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
+    split(bytes).map(|(header, _)| header)
+}
+
+fn split(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let (version, rest) = bytes.split_first()?;
-    let (ended, rest) = rest.split_first()?;
-    let due = u64::from_be_bytes(rest.first_chunk::<8>().copied()?);
-    (*version == VERSION && *ended <= 1)
-        .then_some(Header { ended: *ended == 1, due: Timestamp::from_millis(due) })
+    (*version == VERSION).then(|| postcard::take_from_bytes(rest).ok())?
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
-    let corrupt = |why: &dyn std::fmt::Display| {
-        Refusal::new(Reason::StoreCorrupt, format!("a stored {what} cannot be read"))
-            .fix("it counts as revoked; `taskpass lease list` shows what is readable")
-            .because(why)
-    };
-    header(bytes).ok_or_else(|| corrupt(&"unknown version or damaged header"))?;
-    let body = bytes.get(HEADER..).unwrap_or_default();
+    let (_, body) =
+        split(bytes).ok_or_else(|| unreadable(what).because("unknown version or damaged header"))?;
     match postcard::take_from_bytes::<T>(body) {
         Ok((record, [])) => Ok(record),
-        Ok((_, rest)) => Err(corrupt(&format!("{} bytes too many", rest.len()))),
-        Err(error) => Err(corrupt(&error)),
+        Ok((_, rest)) => Err(unreadable(what).because(format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(unreadable(what).because(error)),
     }
+}
+
+/// What is said of a record that cannot be read.
+pub(crate) fn unreadable(what: &str) -> Refusal {
+    Refusal::new(Reason::StoreCorrupt, format!("a stored {what} cannot be read"))
+        .fix("it counts as revoked; `taskpass lease list` shows what is readable")
 }
 
 pub(crate) fn task_header(task: &Task, limits: &Limits) -> Header {
@@ -70,7 +68,7 @@ pub(crate) fn deny_header(deny: &DenyRecord) -> Header {
 }
 
 /// For records that are never due.
-pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_millis(u64::MAX) };
+pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_millis(0) };
 
 /// A tenant's part of a key: its length first, so that no tenant's keys are a prefix of another's.
 pub(crate) fn tenant_prefix(tenant: &TenantId) -> Vec<u8> {
@@ -123,12 +121,17 @@ pub(crate) fn hold_prefix(tenant: &TenantId, agent: &AgentId, task: TaskId) -> V
     key
 }
 
+/// Its hash, which is shorter than what it is of; requests are only ever looked up one by one.
 pub(crate) fn request_key(request: &RequestKey) -> Vec<u8> {
     let mut key = tenant_prefix(&request.tenant);
     push(&mut key, request.agent.as_str());
     push(&mut key, request.id.as_str());
-    key
+    let hash = digest(&SHA256, &key);
+    hash.as_ref().iter().take(REQUEST_HASH).copied().collect()
 }
+
+/// Half of SHA-256: nobody finds two requests that share it.
+const REQUEST_HASH: usize = 16;
 
 /// What is under a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +263,18 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_others_are_elsewhere() {
+        let key = |tenant: &str, agent: &str, id: &str| {
+            let (tenant, agent) = (TenantId::new(tenant).unwrap(), AgentId::new(agent).unwrap());
+            request_key(&RequestKey { tenant, agent, id: id.parse().unwrap() })
+        };
+        let all = [("a", "b", "c"), ("ab", "b", "c"), ("a", "bb", "c"), ("a", "b", "bc"), ("b", "a", "c")];
+        let keys: std::collections::BTreeSet<_> = all.map(|(a, b, c)| key(a, b, c)).into_iter().collect();
+        assert_eq!(keys.len(), all.len());
+        assert!(keys.iter().all(|key| key.len() == REQUEST_HASH));
+    }
+
+    #[test]
     fn no_tenants_keys_begin_with_anothers() {
         let (a, ab) = (TenantId::new("a").unwrap(), TenantId::new("ab").unwrap());
         assert!(!tenant_prefix(&ab).starts_with(&tenant_prefix(&a)));
@@ -271,9 +286,13 @@ mod tests {
         assert_eq!(decode::<String>("text", &good).unwrap(), "text");
         let mut longer = good.clone();
         longer.push(0);
-        let mut newer = good.clone();
-        newer[0] = 9;
-        for bad in [&[][..], &good[..5], &good[..good.len() - 1], &longer, &newer] {
+        let with = |at: usize, byte: u8| {
+            let mut changed = good.clone();
+            changed[at] = byte;
+            changed
+        };
+        let (older, newer, neither) = (with(0, 1), with(0, 9), with(1, 2));
+        for bad in [&[][..], &good[..2], &good[..good.len() - 1], &longer, &older, &newer, &neither] {
             assert_eq!(decode::<String>("text", bad).unwrap_err().reason(), Reason::StoreCorrupt);
         }
     }

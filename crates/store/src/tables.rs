@@ -21,7 +21,7 @@ pub enum Table {
     Policies,
     /// Records that could not be read, as they were.
     Quarantine,
-    /// (tenant, agent, request id): what a request made.
+    /// (hash of tenant, agent, request id): what a request made.
     Requests,
     /// (time, kind, tenant, id): what is due when.
     Schedule,
