@@ -6,6 +6,7 @@
 use crate::{Due, DueWhat};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::time::Duration;
 use taskpass_lease::{Approval, Duty, HoldKey, Lease, Limits, RequestKey, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
@@ -54,8 +55,14 @@ pub(crate) fn task_header(task: &Task, limits: &Limits) -> Header {
     Header { ended: task.end().is_some(), due: task.due(limits) }
 }
 
+/// Credentials end with a second, and what is under a task ends with it. So that thousands of leases are not due in the same
+/// millisecond, each is up to a second late, by its id, for what only tidies up: nobody accepts an expired lease until
+/// then. A cut and a recheck are on time.
 pub(crate) fn lease_header(lease: &Lease, limits: &Limits) -> Header {
-    Header { ended: lease.end().is_some(), due: lease.due(limits) }
+    let (ended, due) = (lease.end().is_some(), lease.due(limits));
+    let [.., a, b] = *lease.id.as_bytes();
+    let late = Duration::from_millis((u16::from_be_bytes([a, b]) % 1000).into());
+    Header { ended, due: if ended || due == lease.last_expiry { due.plus(late) } else { due } }
 }
 
 /// What nobody waits for any more counts as ended.
@@ -260,6 +267,35 @@ mod tests {
             assert_eq!(parse_due(&due_key(&due)), Some(due));
         }
         assert_eq!(parse_due(b"short"), None);
+    }
+
+    #[test]
+    fn only_what_tidies_up_is_late() {
+        use crate::conformance::events;
+        use taskpass_lease::{Cut, Event};
+        let mut tables = crate::memory::Tables::default();
+        let (tenant, task, limits) = (TenantId::default(), TaskId::new(), Limits::default());
+        let now = Timestamp::from_secs(1_800_000_000);
+        let mut apply = |event| crate::apply(&mut tables, &event, &limits, now).unwrap().committed();
+        let _ = apply(Event::SetPolicies(Box::new(events::set_policies("r1"))));
+        let _ = apply(Event::StartTask(Box::new(events::start(&tenant, task, None))));
+        let mut lates = Vec::new();
+        for _ in 0..100 {
+            let plan = Box::new(events::plan(&tenant, LeaseId::new(), task));
+            let lease = apply(Event::PlanLease(plan)).into_prepared().unwrap().lease().clone();
+            let header = lease_header(&lease, &limits);
+            lates.push(header.due.since(lease.last_expiry));
+            assert!(header.due >= lease.last_expiry && lates.last().unwrap().as_millis() < 1000);
+            let at = lease.last_expiry.plus(Duration::from_secs(1));
+            let (sooner, cut) = (Timestamp::from_secs(1_800_000_100), Cut { at, by: String::new() });
+            let recheck = Lease { recheck_at: Some(sooner), ..lease.clone() };
+            let cut = Lease { cut: Some(Cut { at: sooner, ..cut }), ..lease };
+            assert_eq!(lease_header(&recheck, &limits).due, sooner);
+            assert_eq!(lease_header(&cut, &limits).due, sooner);
+        }
+        lates.sort_unstable();
+        lates.dedup();
+        assert!(lates.len() > 50, "they are spread over the second");
     }
 
     #[test]
