@@ -26,8 +26,9 @@ pub(crate) struct Place {
     pub(crate) field: Vec<u8>,
 }
 
-/// Of what there is much: times are cut to so many bits of their last byte, so pages of 16 ms. Redis keeps them packed at
-/// 16,000 leases a second and less, and at some hundred a second their names do not weigh more than what is on them.
+/// Of what there is much: times are cut to so many bits of their last byte, so pages of 16 ms. Redis, as
+/// `deploy/redis/redis.conf` has it, keeps them packed at 30,000 leases a second and less; and at some hundred a second
+/// their names weigh less than what is on them.
 const NARROW: u8 = 0b1111_0000;
 /// Of what there is less: pages of 64 ms, of 64 epochs.
 const WIDE: u8 = 0b1100_0000;
@@ -83,13 +84,17 @@ pub(crate) fn is_index(table: Table) -> bool {
 
 /// Whether it is read across pages.
 pub(crate) fn has_directory(table: Table) -> bool {
-    matches!(table, Table::Approvals | Table::Denies | Table::Leases | Table::Schedule | Table::Tasks)
+    matches!(
+        table,
+        Table::Approvals | Table::Denies | Table::Leases | Table::Schedule | Table::Tasks | Table::Terms
+    )
 }
 
 pub(crate) fn place(table: Table, key: &[u8]) -> Place {
     match table {
         Table::Approvals | Table::Tasks => sliced(key, key.len().saturating_sub(ID) + 6, WIDE),
         Table::Leases => sliced(key, key.len().saturating_sub(ID) + 6, NARROW),
+        Table::Terms => sliced(key, tenant(key) + 6, WIDE),
         Table::Below => split(key, tenant(key) + ID),
         Table::Denies => sliced(key, key.len(), WIDE),
         Table::Holds => split(key, holder(key)),
@@ -118,6 +123,10 @@ pub(crate) fn only_page(table: Table, prefix: &[u8]) -> Option<Vec<u8>> {
         Table::Holds => holder(prefix),
         Table::Meta | Table::Quarantine => 0,
         Table::Policies => 1,
+        Table::Terms => {
+            let task = prefix.get(..tenant(prefix) + ID)?;
+            return Some(place(table, task).page);
+        }
         _ => return None,
     };
     prefix.get(..len).map(<[u8]>::to_vec)
@@ -210,6 +219,7 @@ mod tests {
         let id = |byte: u8| [TENANT, &[byte; 16]].concat();
         vec![
             (Table::Tasks, id(1)),
+            (Table::Terms, [&id(2)[..], &[6; 8]].concat()),
             (Table::Leases, id(0xff)),
             (Table::Approvals, id(9)),
             (Table::Below, [&id(3)[..], &[0, 1], &[7; 16]].concat()),

@@ -7,19 +7,23 @@ use crate::{
     record::{
         Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, below_key, deny_header,
         deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key,
-        pending_key, request_key, running_key, task_header, task_key, turn_key,
+        leases_below_prefix, pending_key, request_key, running_key, task_header, task_key, turn_key,
     },
     tables::{Scan, Table, Write},
+    terms::{self, Own},
 };
 use taskpass_lease::{Approval, Effects, HoldChange, Lease, Limits, RequestKey, RequestTarget, Task};
 use taskpass_types::{ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
 
 pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) -> Result<(), Refusal> {
+    // Before anything else: terms that cannot be read refuse the step, and then nothing of it may be written.
+    let leases = effects.leases.iter().map(|lease| Ok((lease, terms::save(write, lease)?)));
+    let leases = leases.collect::<Result<Vec<_>, Refusal>>()?;
     for task in &effects.tasks {
         save_task(write, task, limits)?;
     }
-    for lease in &effects.leases {
-        save_lease(write, lease, limits)?;
+    for (lease, own) in leases {
+        save_lease(write, lease, &own, limits)?;
     }
     if let Some(approval) = &effects.approval {
         save_approval(write, approval, limits)?;
@@ -87,9 +91,9 @@ fn recount(write: &mut dyn Write, key: &[u8], more: bool) -> Result<(), Refusal>
     write.put(Table::Meta, key, &encode(PLAIN, &after)?).map(drop)
 }
 
-fn save_lease(write: &mut dyn Write, lease: &Lease, limits: &Limits) -> Result<(), Refusal> {
+fn save_lease(write: &mut dyn Write, lease: &Lease, own: &Own, limits: &Limits) -> Result<(), Refusal> {
     let new = lease_header(lease, limits);
-    let old = write.put(Table::Leases, &lease_key(&lease.tenant, lease.id), &encode(new, lease)?)?;
+    let old = write.put(Table::Leases, &lease_key(&lease.tenant, lease.id), &encode(new, own)?)?;
     let old = old.as_deref().and_then(header);
     reschedule(write, old, Some(new), DueWhat::Lease(lease.tenant.clone(), lease.id))?;
     match lease.task() {
@@ -125,18 +129,36 @@ fn forget_task(write: &mut dyn Write, tenant: &TenantId, id: TaskId) -> Result<(
         move_below(write, tenant, parent, old, None, Below::Child(id))?;
     }
     if let Some(agent) = task.agent() {
-        forget_holds(write, &hold_prefix(tenant, agent, id))?;
+        forget_all(write, Table::Holds, &hold_prefix(tenant, agent, id))?;
     }
+    forget_terms(write, tenant, id)?;
     forget_request(write, task.tenant, task.agents.last().cloned(), task.request)
 }
 
-/// A hold is about one task and goes with it; there are no more than the task has resources.
-fn forget_holds(write: &mut dyn Write, prefix: &[u8]) -> Result<(), Refusal> {
+/// What is about one task and goes with it: its holds, no more than it has resources, and the terms of its leases, few.
+fn forget_all(write: &mut dyn Write, table: Table, prefix: &[u8]) -> Result<(), Refusal> {
     let all = Scan { prefix, from: None, backwards: false, limit: usize::MAX };
-    for (key, _) in write.scan(Table::Holds, &all)? {
-        write.remove(Table::Holds, &key)?;
+    for (key, _) in write.scan(table, &all)? {
+        write.remove(table, &key)?;
     }
     Ok(())
+}
+
+/// Terms go with the last of their task and its leases: a lease that was ended after its task is kept longer.
+fn forget_terms(write: &mut dyn Write, tenant: &TenantId, task: TaskId) -> Result<(), Refusal> {
+    let key = task_key(tenant, task);
+    if write.read(Table::Tasks, &key)?.is_some() {
+        return Ok(());
+    }
+    for ended in [false, true] {
+        let prefix = leases_below_prefix(tenant, task, ended);
+        let one = Scan { prefix: &prefix, from: None, backwards: false, limit: 1 };
+        if let Some((lease, _)) = write.scan(Table::Below, &one)?.first() {
+            // A scan alone would not notice that somebody else takes this one away meanwhile and leaves the terms to us.
+            return write.read(Table::Below, lease).map(drop);
+        }
+    }
+    forget_all(write, Table::Terms, &key)
 }
 
 fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result<(), Refusal> {
@@ -145,6 +167,7 @@ fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result
     reschedule(write, old, None, DueWhat::Lease(tenant.clone(), id))?;
     if let Some(task) = lease.task() {
         move_below(write, tenant, task, old, None, Below::Lease(id))?;
+        forget_terms(write, tenant, task)?;
     }
     forget_request(write, lease.tenant, lease.agents.last().cloned(), lease.request)
 }
