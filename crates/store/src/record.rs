@@ -80,8 +80,20 @@ pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_mil
 /// A tenant's part of a key: its length first, so that no tenant's keys are a prefix of another's.
 pub(crate) fn tenant_prefix(tenant: &TenantId) -> Vec<u8> {
     let mut key = Vec::with_capacity(96);
-    push(&mut key, tenant.as_str());
+    push_tenant(&mut key, tenant);
     key
+}
+
+/// Where tenants are not used, all keys are of the same one: it goes without saying.
+fn push_tenant(key: &mut Vec<u8>, tenant: &TenantId) {
+    push(key, if *tenant == TenantId::default() { "" } else { tenant.as_str() });
+}
+
+fn parse_tenant(name: &[u8]) -> Option<TenantId> {
+    match name {
+        [] => Some(TenantId::default()),
+        name => TenantId::new(std::str::from_utf8(name).ok()?).ok(),
+    }
 }
 
 fn push(key: &mut Vec<u8>, text: &str) {
@@ -193,7 +205,7 @@ pub(crate) fn due_key(due: &Due) -> Vec<u8> {
         DueWhat::Approval(tenant, _) => (3, tenant),
     };
     key.push(kind);
-    push(&mut key, tenant.as_str());
+    push_tenant(&mut key, tenant);
     match &due.what {
         DueWhat::Deny(_, epoch) => key.extend_from_slice(&epoch.0.to_be_bytes()),
         DueWhat::Lease(_, id) => key.extend_from_slice(id.as_bytes()),
@@ -208,7 +220,7 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
     let (kind, rest) = rest.split_first()?;
     let (len, rest) = rest.split_first_chunk::<2>()?;
     let (tenant, id) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    let tenant = TenantId::new(std::str::from_utf8(tenant).ok()?).ok()?;
+    let tenant = parse_tenant(tenant)?;
     let what = match kind {
         0 => DueWhat::Deny(tenant, Epoch(u64::from_be_bytes(id.try_into().ok()?))),
         1 => DueWhat::Lease(tenant, LeaseId::from_bytes(id.try_into().ok()?)),
@@ -261,7 +273,8 @@ mod tests {
         let early = Due { at: Timestamp::from_secs(1), what: DueWhat::Task(tenant.clone(), TaskId::new()) };
         let late =
             Due { at: Timestamp::from_secs(2), what: DueWhat::Approval(tenant.clone(), ApprovalId::new()) };
-        let last = Due { at: Timestamp::from_secs(3), what: DueWhat::Deny(tenant, Epoch(7)) };
+        let other = TenantId::new("other").unwrap();
+        let last = Due { at: Timestamp::from_secs(3), what: DueWhat::Deny(other, Epoch(7)) };
         assert!(due_key(&early) < due_key(&late) && due_key(&late) < due_key(&last));
         for due in [early, late, last] {
             assert_eq!(parse_due(&due_key(&due)), Some(due));
