@@ -12,12 +12,13 @@ use crate::{
     world::World,
 };
 use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome};
 use taskpass_servers::{Kind as Sort, Options, Replicated, Server};
 use taskpass_store::{Ledger, Store as _, conformance::events};
 use taskpass_store_redis::{Address, Durability, Place, RedisBackend, RedisStore, Settings};
-use taskpass_types::{LeaseId, TaskId, TenantId, Timestamp, Ttl};
+use taskpass_types::{LeaseId, TaskId, TenantId, Timestamp};
 use tokio::task::JoinSet;
 
 /// Callers while rates are compared.
@@ -45,9 +46,9 @@ pub async fn run(leases: usize, span: Duration, report: &mut Report) -> anyhow::
 /// As `deploy/redis/redis.conf` has it, where it matters for these figures.
 fn options() -> Options {
     let lines = [
-        "hash-max-listpack-entries 64",
+        "hash-max-listpack-entries 512",
         "hash-max-listpack-value 1024",
-        "zset-max-listpack-entries 128",
+        "zset-max-listpack-entries 512",
         "zset-max-listpack-value 256",
     ];
     Options { lines: lines.map(str::to_owned).to_vec(), ..Options::default() }
@@ -93,7 +94,7 @@ async fn large_task(server: &Server, report: &mut Report) -> anyhow::Result<()> 
     let store = store(server, "large").await?;
     let (tenant, now) = (TenantId::default(), clock::wall());
     begin(&store, now).await?;
-    fill(&store, LARGE, LARGE, now).await?;
+    fill(&store, LARGE, LARGE, Duration::ZERO).await?;
     let query = taskpass_store::TaskQuery { tenant: tenant.clone(), ..Default::default() };
     let task = store.tasks(&query).await.map_err(refused)?.items.pop().context("no task")?;
     let began = clock::now();
@@ -107,9 +108,8 @@ async fn large_task(server: &Server, report: &mut Report) -> anyhow::Result<()> 
 async fn full(server: &Server, leases: usize, report: &mut Report) -> anyhow::Result<()> {
     let before = memory(server).await?;
     let live = store(server, "live").await?;
-    let now = clock::wall();
-    begin(&live, now).await?;
-    fill(&live, leases, PER_TASK, now).await?;
+    begin(&live, clock::wall()).await?;
+    fill(&live, leases, PER_TASK, Duration::ZERO).await?;
     drop(live);
     let each = memory(server).await?.saturating_sub(before) as f64 / leases as f64;
     report.add("fleet", Target::below("bytes per live lease, all included", each, 300.0), &leases)?;
@@ -123,9 +123,9 @@ async fn full(server: &Server, leases: usize, report: &mut Report) -> anyhow::Re
 /// A broker that starts on a ledger in which everything is overdue.
 async fn overdue(server: &Server, leases: usize, span: Duration, report: &mut Report) -> anyhow::Result<()> {
     let old = store(server, "old").await?;
-    let past = Timestamp::from_millis(clock::wall().as_millis().saturating_sub(6 * 3_600_000));
-    begin(&old, past).await?;
-    fill(&old, leases, PER_TASK, past).await?;
+    let ago = Duration::from_secs(6 * 3600);
+    begin(&old, before(ago)).await?;
+    fill(&old, leases, PER_TASK, ago).await?;
     drop(old);
     let world = World::on(&named(server, "old"))?;
     // Its policy files count as changed, so that they and not those of the ledger are in force.
@@ -170,30 +170,30 @@ async fn begin(store: &RedisStore, now: Timestamp) -> anyhow::Result<()> {
     store.apply(set, now).await.map(drop).map_err(refused)
 }
 
-/// Leases of an hour, `per_task` under each task.
-async fn fill(store: &RedisStore, leases: usize, per_task: usize, now: Timestamp) -> anyhow::Result<()> {
+/// Leases of half an hour, `per_task` under each task, as if planned so long ago. Each is planned as soon as one of the
+/// writers is free, at the time that it is then: what is due when, and which ids are near each other, is as in a fleet.
+async fn fill(store: &RedisStore, leases: usize, per_task: usize, ago: Duration) -> anyhow::Result<()> {
     let tenant = TenantId::default();
     for some in (0..leases.div_ceil(per_task)).collect::<Vec<_>>().chunks(WRITERS) {
         let tasks: Vec<TaskId> = some.iter().map(|_| TaskId::new()).collect();
-        let starts = tasks
-            .iter()
-            .map(|id| store.apply(Event::StartTask(Box::new(events::start(&tenant, *id, None))), now));
+        let starts = tasks.iter().map(|id| {
+            store.apply(Event::StartTask(Box::new(events::start(&tenant, *id, None))), before(ago))
+        });
         futures::future::try_join_all(starts).await.map_err(refused)?;
-        let plans: Vec<TaskId> = tasks.iter().flat_map(|id| std::iter::repeat_n(*id, per_task)).collect();
-        for crowd in plans.chunks(WRITERS) {
-            let plans = crowd.iter().map(|task| {
-                let plan = events::plan(&tenant, LeaseId::new(), *task);
-                let plan = taskpass_lease::PlanLease { ttl: hour(), ..plan };
-                store.apply(Event::PlanLease(Box::new(plan)), now)
-            });
-            futures::future::try_join_all(plans).await.map_err(refused)?;
-        }
+        let under = tasks.iter().flat_map(|id| std::iter::repeat_n(*id, per_task));
+        let plans = futures::stream::iter(under).map(|task| {
+            let plan = events::plan(&tenant, LeaseId::new(), task);
+            let plan = taskpass_lease::PlanLease { ttl: events::secs(1800), ..plan };
+            store.apply(Event::PlanLease(Box::new(plan)), before(ago))
+        });
+        plans.buffer_unordered(WRITERS).try_for_each(|_| async { Ok(()) }).await.map_err(refused)?;
     }
     Ok(())
 }
 
-fn hour() -> Ttl {
-    events::secs(3600)
+fn before(ago: Duration) -> Timestamp {
+    let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(clock::wall().as_millis().saturating_sub(ago))
 }
 
 fn refused(refusal: taskpass_types::Refusal) -> anyhow::Error {

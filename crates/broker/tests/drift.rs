@@ -56,8 +56,8 @@ async fn what_policy_no_longer_allows_is_revoked_reported_shortened_or_given_gra
         (Then::Revoke, Some(0)),
         (Then::Report, None),
         (Then::Grace(Duration::from_secs(60)), Some(60)),
-        // Until the credential that is out ends by itself; it is not renewed.
-        (Then::Shorten, Some(300)),
+        // Until the credential that is out ends by itself; it is not renewed. That is noted within a second.
+        (Then::Shorten, Some(301)),
     ] {
         let world = World::new().await;
         world.broker.adopt_registry(registry(registered()), rule(Trigger::Policy, then, false));

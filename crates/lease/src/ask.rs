@@ -95,7 +95,7 @@ pub(crate) fn request_approval(
     if view.pending_approvals >= limits.approvals_per_agent {
         return Err(quota("approvals that one agent waits for", limits.approvals_per_agent));
     }
-    let record = RequestRecord { digest: ask.digest, target: RequestTarget::Approval(ask.id) };
+    let record = RequestRecord::new(&ask.digest, RequestTarget::Approval(ask.id));
     Ok(Effects {
         approval: Some(approval.clone()),
         request: Some((key, record)),

@@ -61,7 +61,7 @@ pub(crate) fn plan_lease(
                 agent: plan.agent.clone(),
                 id: plan.request.id.clone(),
             },
-            RequestRecord { digest: plan.request.digest, target: RequestTarget::Lease(lease.id) },
+            RequestRecord::new(&plan.request.digest, RequestTarget::Lease(lease.id)),
         )),
         approval,
         outcome: Outcome::Planned(Box::new(lease)),
@@ -131,7 +131,7 @@ fn replay(
     let RequestTarget::Lease(id) = request.target else {
         return Err(request_id_reused(plan.request.id.as_str()));
     };
-    if request.digest != plan.request.digest {
+    if !request.is_about(&plan.request.digest) {
         return Err(request_id_reused(plan.request.id.as_str()));
     }
     let Some(lease) = &view.lease else {

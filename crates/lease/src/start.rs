@@ -49,7 +49,7 @@ pub(crate) fn start_task(
                 agent: start.agent.clone(),
                 id: start.request.id.clone(),
             },
-            RequestRecord { digest: start.request.digest, target: RequestTarget::Task(task.id) },
+            RequestRecord::new(&start.request.digest, RequestTarget::Task(task.id)),
         )),
         approval,
         outcome: Outcome::Running(Box::new(task)),
@@ -66,7 +66,7 @@ fn replay(
     let RequestTarget::Task(id) = request.target else {
         return Err(request_id_reused(start.request.id.as_str()));
     };
-    if request.digest != start.request.digest {
+    if !request.is_about(&start.request.digest) {
         return Err(request_id_reused(start.request.id.as_str()));
     }
     let Some(task) = &view.replayed_task else {

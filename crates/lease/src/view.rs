@@ -106,10 +106,26 @@ impl RequestKey {
 /// What a request made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRecord {
-    /// SHA-256 of what was asked.
-    pub digest: [u8; 32],
+    /// The first half of SHA-256 of what was asked: enough, since whoever asked could only deceive themselves.
+    digest: [u8; 16],
     /// What it made.
     pub target: RequestTarget,
+}
+
+impl RequestRecord {
+    /// `digest` is SHA-256 of what was asked.
+    pub fn new(digest: &[u8; 32], target: RequestTarget) -> Self {
+        Self { digest: half(digest), target }
+    }
+
+    /// Whether it was about this.
+    pub fn is_about(&self, digest: &[u8; 32]) -> bool {
+        self.digest == half(digest)
+    }
+}
+
+fn half(digest: &[u8; 32]) -> [u8; 16] {
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 /// What a request made.

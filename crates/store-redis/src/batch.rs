@@ -43,7 +43,7 @@ pub(crate) async fn run(
     Err(Trouble::unexpected("transitions look at more and more rows"))
 }
 
-fn attempt(limits: &Limits, jobs: &[Job], fetched: &Fetched) -> (Ran, Missing) {
+pub(crate) fn attempt(limits: &Limits, jobs: &[Job], fetched: &Fetched) -> (Ran, Missing) {
     let mut draft = Draft::over(fetched);
     let mut results = Vec::with_capacity(jobs.len());
     for job in jobs {

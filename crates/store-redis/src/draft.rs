@@ -192,15 +192,26 @@ impl Read for Draft<'_> {
 
     /// Not a check: whoever scans in a transition looks at each record that it found, or at one that changes with them.
     fn scan(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Entry>, Refusal> {
-        let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = self.looking.scan(table, scan)?.into_iter().collect();
         let reaches = |key: &[u8]| {
             key.starts_with(scan.prefix)
                 && scan.from.is_none_or(|from| if scan.backwards { key < from } else { key > from })
         };
+        let gone = |key: &[u8]| matches!(self.changes.get(&(table, key.to_vec())), Some(None));
+        let mut entries = BTreeMap::new();
+        let mut from = scan.from.map(<[u8]>::to_vec);
+        // What this batch has taken away makes room for what is behind it.
+        loop {
+            let some = self.looking.scan(table, &Scan { from: from.as_deref(), ..scan.clone() })?;
+            let more = scan.limit > 0 && some.len() >= scan.limit;
+            from = some.last().map(|(key, _)| key.clone());
+            entries.extend(some.into_iter().filter(|(key, _)| !gone(key)));
+            if !more || entries.len() >= scan.limit {
+                break;
+            }
+        }
         for ((_, key), change) in self.changes.iter().filter(|((of, key), _)| *of == table && reaches(key)) {
-            match change {
-                Some(value) => drop(entries.insert(key.clone(), value.clone())),
-                None => drop(entries.remove(key)),
+            if let Some(value) = change {
+                entries.insert(key.clone(), value.clone());
             }
         }
         let entries = entries.into_iter();
@@ -229,4 +240,48 @@ impl Write for Draft<'_> {
 /// Whether a check is of a row or of an entry.
 pub(crate) fn is_entry(key: &Key) -> bool {
     is_index(key.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_batch_takes_away_makes_room_in_a_scan() {
+        let key = |byte: u8| vec![1, byte];
+        let two = |backwards, from: Option<u8>| Sweep {
+            table: Table::Below,
+            prefix: vec![1],
+            from: from.map(key),
+            backwards,
+            limit: 2,
+        };
+        let entries = |bytes: &[u8]| bytes.iter().map(|byte| (key(*byte), Vec::new())).collect();
+        for backwards in [false, true] {
+            let [a, b, new, c, d, e] = if backwards { [9, 7, 6, 5, 3, 1] } else { [1, 3, 4, 5, 7, 9] };
+            let mut fetched = Fetched::default();
+            fetched.sweeps.insert(two(backwards, None), entries(&[a, b]));
+            fetched.sweeps.insert(two(backwards, Some(b)), entries(&[c, d]));
+            let scan = Scan { prefix: &[1], from: None, backwards, limit: 2 };
+            let mut draft = Draft::over(&fetched);
+            let found = |draft: &Draft<'_>| draft.scan(Table::Below, &scan).unwrap();
+            assert_eq!(found(&draft), entries(&[a, b]) as Vec<Entry>);
+            draft.remove(Table::Below, &key(a)).unwrap();
+            assert_eq!(found(&draft), entries(&[b, c]) as Vec<Entry>);
+            draft.put(Table::Below, &key(e), &[]).unwrap();
+            assert_eq!(
+                found(&draft),
+                entries(&[b, c]) as Vec<Entry>,
+                "what is new does not come before its turn"
+            );
+            draft.put(Table::Below, &key(new), &[]).unwrap();
+            assert_eq!(found(&draft), entries(&[b, new]) as Vec<Entry>);
+            for byte in [b, c, d, new] {
+                draft.remove(Table::Below, &key(byte)).unwrap();
+            }
+            assert_eq!(found(&draft), entries(&[e]) as Vec<Entry>);
+            let (_, missing) = draft.finish();
+            assert!(missing.sweeps.contains(&two(backwards, Some(d))), "what is behind is asked for");
+        }
+    }
 }

@@ -29,6 +29,8 @@ use taskpass_types::LeaseId;
 
 /// How many pages are read at once.
 const PAGES: usize = 32;
+/// How many pages of requests, which are many and small.
+const REQUEST_PAGES: usize = 256;
 /// How many rows are written at once.
 const ROWS: usize = 256;
 
@@ -137,7 +139,7 @@ fn steps() -> VecDeque<Step> {
     steps.extend([Table::Meta, Table::Quarantine].map(|table| Step::Pages(table, vec![Vec::new()])));
     steps.push_back(Step::Pages(Table::Policies, vec![vec![0]]));
     let requests: Vec<_> = request_pages().collect();
-    steps.extend(requests.chunks(PAGES).map(|some| Step::Pages(Table::Requests, some.to_vec())));
+    steps.extend(requests.chunks(REQUEST_PAGES).map(|some| Step::Pages(Table::Requests, some.to_vec())));
     steps
 }
 

@@ -196,7 +196,7 @@ fn inside(sweep: &Sweep, page: &[u8]) -> Range {
 /// not keep the rest from anybody; but deny records must not be passed over.
 fn unreadable(table: Table, page: &[u8]) -> Result<Option<Entry>, Trouble> {
     match table {
-        Table::Below | Table::Schedule => {
+        Table::Below | Table::Schedule | Table::Terms => {
             tracing::error!(
                 table = table.name(),
                 "another application uses a key of ours; what was there is lost"

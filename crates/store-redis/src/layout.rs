@@ -1,7 +1,7 @@
 //! Which Redis key holds a row of a table.
 //!
 //! Rows live in pages: a hash for rows with a value, a sorted set (all scores 0, so in the order of the bytes) for entries
-//! that are nothing but a key. A page holds what belongs together (what is below one task, what is due in the same 64 ms),
+//! that are nothing but a key. A page holds what belongs together (what is below one task, what is due in the same 16 ms),
 //! so that a lease costs neither a Redis key nor an index entry of its own, and small pages stay in Redis' packed form.
 //! Tables that are read in order have a directory: a sorted set of the names of their pages. Names sort as the keys do.
 //!
@@ -9,7 +9,6 @@
 //! decision counts only under the policies in force: both have to be one atomic step together with the record of the task,
 //! so all of that has to be in one slot of a Cluster.
 
-use ring::digest::{SHA256, digest};
 use taskpass_store::tables::{Table, after_prefix};
 
 /// The names of a ledger's keys.
@@ -27,11 +26,16 @@ pub(crate) struct Place {
     pub(crate) field: Vec<u8>,
 }
 
-/// Times are cut to so many bits of their last byte: pages of 64 ms, of 64 epochs.
-const SLICE: u8 = 0b1100_0000;
+/// Of what there is much: times are cut to so many bits of their last byte, so pages of 16 ms. Redis, as
+/// `deploy/redis/redis.conf` has it, keeps them packed at 30,000 leases a second and less; and at some hundred a second
+/// their names weigh less than what is on them.
+const NARROW: u8 = 0b1111_0000;
+/// Of what there is less: pages of 64 ms, of 64 epochs.
+const WIDE: u8 = 0b1100_0000;
 const ID: usize = 16;
-/// Requests are looked up one by one, so any even spread serves.
-const REQUEST_PAGES: u16 = 4096;
+/// Requests are named by a hash, of which so many bits tell the page: as many pages as keep a million of them packed.
+const REQUEST_SLICE: u8 = 0b1111_1100;
+const REQUEST_PAGES: u16 = 1 << 14;
 
 impl Layout {
     pub(crate) fn new(ledger: &str) -> Self {
@@ -80,30 +84,34 @@ pub(crate) fn is_index(table: Table) -> bool {
 
 /// Whether it is read across pages.
 pub(crate) fn has_directory(table: Table) -> bool {
-    matches!(table, Table::Approvals | Table::Denies | Table::Leases | Table::Schedule | Table::Tasks)
+    matches!(
+        table,
+        Table::Approvals | Table::Denies | Table::Leases | Table::Schedule | Table::Tasks | Table::Terms
+    )
 }
 
 pub(crate) fn place(table: Table, key: &[u8]) -> Place {
     match table {
-        Table::Approvals | Table::Leases | Table::Tasks => sliced(key, key.len().saturating_sub(ID) + 6),
+        Table::Approvals | Table::Tasks => sliced(key, key.len().saturating_sub(ID) + 6, WIDE),
+        Table::Leases => sliced(key, key.len().saturating_sub(ID) + 6, NARROW),
+        Table::Terms => sliced(key, tenant(key) + 6, WIDE),
         Table::Below => split(key, tenant(key) + ID),
-        Table::Denies => sliced(key, key.len()),
+        Table::Denies => sliced(key, key.len(), WIDE),
         Table::Holds => split(key, holder(key)),
         Table::Meta | Table::Quarantine => split(key, 0),
         Table::Policies => match key.first() {
             Some(0) => split(key, 1),
             _ => split(key, key.len()),
         },
-        Table::Requests => Place { page: spread(key), field: key.to_vec() },
-        Table::Schedule => sliced(key, 8),
+        Table::Requests => sliced(key, 2, REQUEST_SLICE),
+        Table::Schedule => sliced(key, 8, NARROW),
     }
 }
 
 /// The key of a row.
 pub(crate) fn key(table: Table, page: &[u8], field: &[u8]) -> Vec<u8> {
     match table {
-        Table::Requests => field.to_vec(),
-        _ if has_directory(table) => [page.split_last().map_or(page, |(_, before)| before), field].concat(),
+        _ if is_sliced(table) => [page.split_last().map_or(page, |(_, before)| before), field].concat(),
         _ => [page, field].concat(),
     }
 }
@@ -115,6 +123,10 @@ pub(crate) fn only_page(table: Table, prefix: &[u8]) -> Option<Vec<u8>> {
         Table::Holds => holder(prefix),
         Table::Meta | Table::Quarantine => 0,
         Table::Policies => 1,
+        Table::Terms => {
+            let task = prefix.get(..tenant(prefix) + ID)?;
+            return Some(place(table, task).page);
+        }
         _ => return None,
     };
     prefix.get(..len).map(<[u8]>::to_vec)
@@ -161,12 +173,16 @@ fn split(key: &[u8], at: usize) -> Place {
     Place { page: page.to_vec(), field: field.to_vec() }
 }
 
+fn is_sliced(table: Table) -> bool {
+    has_directory(table) || table == Table::Requests
+}
+
 /// The page is the first `len` bytes with the last of them cut to its slice; the row's name begins with that byte.
-fn sliced(key: &[u8], len: usize) -> Place {
+fn sliced(key: &[u8], len: usize, slice: u8) -> Place {
     let mut page = key.get(..len).unwrap_or(key).to_vec();
     let field = key.get(page.len().saturating_sub(1)..).unwrap_or_default().to_vec();
     if let Some(last) = page.last_mut() {
-        *last &= SLICE;
+        *last &= slice;
     }
     Place { page, field }
 }
@@ -189,13 +205,8 @@ fn holder(key: &[u8]) -> usize {
 
 /// Every page that requests can be on.
 pub(crate) fn request_pages() -> impl Iterator<Item = Vec<u8>> {
-    (0..REQUEST_PAGES).map(|number| number.to_be_bytes().to_vec())
-}
-
-fn spread(key: &[u8]) -> Vec<u8> {
-    let hash = digest(&SHA256, key);
-    let number = hash.as_ref().first_chunk::<2>().map_or(0, |bytes| u16::from_be_bytes(*bytes));
-    (number % REQUEST_PAGES).to_be_bytes().to_vec()
+    let step = u16::from(!REQUEST_SLICE) + 1;
+    (0..REQUEST_PAGES).map(move |number| number.wrapping_mul(step).to_be_bytes().to_vec())
 }
 
 #[cfg(test)]
@@ -208,6 +219,7 @@ mod tests {
         let id = |byte: u8| [TENANT, &[byte; 16]].concat();
         vec![
             (Table::Tasks, id(1)),
+            (Table::Terms, [&id(2)[..], &[6; 8]].concat()),
             (Table::Leases, id(0xff)),
             (Table::Approvals, id(9)),
             (Table::Below, [&id(3)[..], &[0, 1], &[7; 16]].concat()),
@@ -216,7 +228,7 @@ mod tests {
             (Table::Meta, b"policy".to_vec()),
             (Table::Policies, [&[0][..], &7_u64.to_be_bytes()].concat()),
             (Table::Policies, [&[1][..], &7_u64.to_be_bytes()].concat()),
-            (Table::Requests, [TENANT, b"\x00\x03bot\x00\x01r"].concat()),
+            (Table::Requests, vec![0xd7; 16]),
             (Table::Schedule, [&1_800_000_000_123_u64.to_be_bytes()[..], &[1], TENANT, &[5; 16]].concat()),
             (Table::Quarantine, b"tasks".to_vec()),
         ]
@@ -239,12 +251,20 @@ mod tests {
                 _ => [TENANT, &millis.to_be_bytes()[2..], &[5; 10]].concat(),
             };
             let page = |millis| place(table, &at(millis)).page;
-            assert_eq!(page(1 << 20), page((1 << 20) + 63), "{table:?}");
-            assert!(page(1 << 20) < page((1 << 20) + 64), "{table:?}");
-            assert!(at((1 << 20) + 63) < at((1 << 20) + 64), "{table:?}");
+            let span = if table == Table::Denies { 64 } else { 16 };
+            assert_eq!(page(1 << 20), page((1 << 20) + span - 1), "{table:?}");
+            assert!(page(1 << 20) < page((1 << 20) + span), "{table:?}");
+            assert!(at((1 << 20) + span - 1) < at((1 << 20) + span), "{table:?}");
             let sorted: Vec<_> = (0..300).map(|n| page((1 << 20) + n * 50)).collect();
             assert!(sorted.is_sorted(), "{table:?}");
         }
+    }
+
+    #[test]
+    fn requests_are_on_all_of_their_pages_and_no_other() {
+        let page = |hash: u16| place(Table::Requests, &[&hash.to_be_bytes()[..], &[1; 14]].concat()).page;
+        let pages: std::collections::BTreeSet<_> = (0..=u16::MAX).map(page).collect();
+        assert!(pages.into_iter().eq(request_pages()));
     }
 
     #[test]

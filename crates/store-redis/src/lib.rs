@@ -24,6 +24,8 @@ mod link;
 mod looks;
 mod news;
 mod recovery;
+#[cfg(test)]
+mod rounds;
 mod scripts;
 mod settings;
 mod texts;

@@ -3,7 +3,7 @@
 use crate::{
     Committed, Due, DueWhat,
     load::{self, load, readable},
-    record::{HISTORY_KEY, approval_key, decode, deny_key, due_key, lease_key, task_key},
+    record::{HISTORY_KEY, approval_key, decode, deny_key, due_key, lease_header, lease_key, task_key},
     save::{save, save_history},
     tables::{Table, Write},
 };
@@ -125,7 +125,7 @@ fn put_back(write: &mut dyn Write, due: &Due, limits: &Limits) -> Result<(), Ref
         }
         DueWhat::Deny(tenant, epoch) => readable(load::deny(write, tenant, *epoch))?.map(|deny| deny.until),
         DueWhat::Lease(tenant, id) => {
-            readable(load::lease(write, tenant, *id))?.map(|lease| lease.due(limits))
+            readable(load::lease(write, tenant, *id))?.map(|lease| lease_header(&lease, limits).due)
         }
         DueWhat::Task(tenant, id) => readable(load::task(write, tenant, *id))?.map(|task| task.due(limits)),
     };

@@ -11,6 +11,7 @@ use crate::{
         request_key, running_key, task_key, turn_key,
     },
     tables::Table,
+    terms,
 };
 use taskpass_lease::{ApprovalUse, Event, HoldKey, RequestKey};
 use taskpass_types::{AgentId, RequestId, ResourceName, TaskId, TenantId};
@@ -49,6 +50,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
             let mut rows = vec![policy(), lease(&plan.tenant, plan.id), task(&plan.tenant, plan.task)];
             rows.push(request(&plan.tenant, &plan.agent, &plan.request.id));
             rows.push(hold(&plan.tenant, &plan.agent, plan.task, &plan.resource));
+            rows.extend(terms::foreseen(plan).map(|key| (Table::Terms, key)));
             rows.extend(consent(&plan.tenant, &plan.agent, plan.approval.as_ref()));
             rows
         }

@@ -27,8 +27,10 @@ mod query;
 mod record;
 mod report;
 mod save;
+mod short;
 mod signals;
 pub mod tables;
+mod terms;
 mod work;
 
 pub use engine::{Pending, apply, apply_due, open, spoils};

@@ -7,6 +7,7 @@ use crate::{
         parse_below, pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::{Read, Scan, Table},
+    terms::{self, Own},
 };
 use taskpass_lease::{
     Approval, ApprovalUse, Duty, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget,
@@ -58,11 +59,12 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
         Event::ReleaseHold(release) => view.hold = hold_at(read, &release.key)?,
         Event::RenewLease(renew) => {
             view.policy_revision = policy_revision(read)?;
-            view.lease = lease(read, &renew.tenant, renew.lease)?;
-            let found = view.lease.as_ref().and_then(|lease| Some((lease.task()?, lease.resource.clone())));
-            if let Some((id, resource)) = found {
-                load_task(read, &renew.tenant, id, &mut view)?;
-                view.hold = hold(read, &renew.tenant, &renew.agent, id, &resource)?;
+            if let Some(own) = own(read, &renew.tenant, renew.lease)? {
+                let task = load_task(read, &renew.tenant, own.task, &mut view);
+                let hold = hold(read, &renew.tenant, &renew.agent, own.task, &own.resource);
+                view.lease = Some(terms::whole(read, &renew.tenant, renew.lease, own)?);
+                task?;
+                view.hold = hold?;
             }
         }
         Event::RequestApproval(ask) => {
@@ -136,7 +138,7 @@ fn load_to_end(read: &dyn Read, tenant: &TenantId, id: TaskId, view: &mut View) 
     Ok(())
 }
 
-/// A lease and its task, likewise.
+/// A lease and its task, likewise. Who is far away from the store gets both in one round, since neither waits for the other.
 fn load_lease_to_end(
     read: &dyn Read,
     tenant: &TenantId,
@@ -144,8 +146,11 @@ fn load_lease_to_end(
     view: &mut View,
 ) -> Result<(), Refusal> {
     view.epoch = epoch(read, tenant)?;
-    view.lease = lease(read, tenant, id)?;
-    view.task = readable(task_of(read, view.lease.as_ref()))?;
+    if let Some(own) = own(read, tenant, id)? {
+        let task = readable(task(read, tenant, own.task));
+        view.lease = Some(terms::whole(read, tenant, id, own)?);
+        view.task = task?;
+    }
     Ok(())
 }
 
@@ -186,18 +191,16 @@ pub(crate) fn readable<T>(found: Result<Option<T>, Refusal>) -> Result<Option<T>
     }
 }
 
-fn task_of(read: &dyn Read, lease: Option<&Lease>) -> Result<Option<Task>, Refusal> {
-    match lease.and_then(|lease| Some((&lease.tenant, lease.task()?))) {
-        Some((tenant, id)) => task(read, tenant, id),
-        None => Ok(None),
-    }
-}
-
 pub(crate) fn task(read: &dyn Read, tenant: &TenantId, id: TaskId) -> Result<Option<Task>, Refusal> {
     read.read(Table::Tasks, &task_key(tenant, id))?.map(|bytes| decode("task", &bytes)).transpose()
 }
 
 pub(crate) fn lease(read: &dyn Read, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
+    own(read, tenant, id)?.map(|own| terms::whole(read, tenant, id, own)).transpose()
+}
+
+/// What is a lease's own, which tells where the rest is.
+pub(crate) fn own(read: &dyn Read, tenant: &TenantId, id: LeaseId) -> Result<Option<Own>, Refusal> {
     read.read(Table::Leases, &lease_key(tenant, id))?.map(|bytes| decode("lease", &bytes)).transpose()
 }
 
@@ -223,10 +226,9 @@ pub(crate) fn approval_for(
     digest: &[u8; 32],
 ) -> Result<Option<Approval>, Refusal> {
     let RequestKey { tenant, agent, id } = RequestKey::of_approval(tenant, agent, digest)?;
-    match request(read, &tenant, &agent, &id)? {
-        Some(RequestRecord { digest: found, target: RequestTarget::Approval(id) }) if found == *digest => {
-            approval(read, &tenant, id)
-        }
+    let Some(record) = request(read, &tenant, &agent, &id)? else { return Ok(None) };
+    match record.target {
+        RequestTarget::Approval(id) if record.is_about(digest) => approval(read, &tenant, id),
         _ => Ok(None),
     }
 }

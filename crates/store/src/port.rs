@@ -174,7 +174,8 @@ pub enum DueWhat {
     Approval(TenantId, ApprovalId),
     /// A deny record may be forgotten.
     Deny(TenantId, Epoch),
-    /// A lease expires, is cut, has to be decided anew or may be forgotten.
+    /// A lease expires, is cut, has to be decided anew or may be forgotten. That it has expired or may be forgotten comes up
+    /// to a second late, so that leases that end together do not all come at once.
     Lease(TenantId, LeaseId),
     /// A task times out, falls silent, has to be settled or may be forgotten.
     Task(TenantId, TaskId),

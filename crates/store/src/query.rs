@@ -4,6 +4,7 @@ use crate::{
     ApprovalQuery, Denies, Due, LeaseQuery, Page, TaskQuery, load,
     record::{decode, deny_key, leases_below_prefix, parse_due, tasks_below_prefix, tenant_prefix},
     tables::{Read, Scan, Table},
+    terms,
 };
 use std::cmp::Reverse;
 use taskpass_lease::{Approval, Lease, Task};
@@ -33,13 +34,17 @@ pub(crate) fn standing(
             .with("lease", lease)
             .with("end_reason", reason)
     };
-    let lease = load::lease(read, tenant, id)?
+    let own = load::own(read, tenant, id)?
         .ok_or_else(|| Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours"))?;
+    // Who is far away from the store gets the task in one round with the lease's terms.
+    let (task, of) = (load::task(read, tenant, own.task), own.task);
+    let lease = terms::whole(read, tenant, id, own)?;
     if let Some(reason) = lease.ended_by(now) {
         return Err(gone(id, reason));
     }
-    for above in lease.task_path.iter() {
-        let task = load::task(read, tenant, above)?.ok_or_else(|| gone(id, EndReason::ParentEnded))?;
+    let above = lease.task_path.iter().filter(|above| *above != of);
+    for task in above.map(|above| load::task(read, tenant, above)).chain([task]) {
+        let task = task?.ok_or_else(|| gone(id, EndReason::ParentEnded))?;
         if let Some(reason) = task.ended_by(now) {
             return Err(gone(id, reason));
         }
@@ -99,7 +104,11 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
         None => {
             let prefix = tenant_prefix(&query.tenant);
             let rows = |before, limit| newest(read, Table::Leases, &prefix, before, limit);
-            newest_first(query.limit, before, rows, |row| decode("lease", &row.bytes).map(Some), keep)?
+            let fetch = |row: &Row| {
+                let own = decode("lease", &row.bytes)?;
+                terms::whole(read, &query.tenant, LeaseId::from_bytes(row.id), own).map(Some)
+            };
+            newest_first(query.limit, before, rows, fetch, keep)?
         }
         Some(task) => {
             let half = |ended| leases_below_prefix(&query.tenant, task, ended);

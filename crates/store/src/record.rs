@@ -1,63 +1,68 @@
 //! Keys and values as bytes.
 //!
 //! A value is a header (version, ended, due) and a postcard body. The header lets a write find the index entries of what
-//! it replaces without decoding it; the version lets newer code read older records.
+//! it replaces without decoding it; the version lets newer code tell older records from its own.
 
 use crate::{Due, DueWhat};
-use serde::{Serialize, de::DeserializeOwned};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::time::Duration;
 use taskpass_lease::{Approval, Duty, HoldKey, Lease, Limits, RequestKey, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, Reason, Refusal, TaskId, TenantId, Timestamp,
 };
 
-const VERSION: u8 = 1;
-const HEADER: usize = 10;
+const VERSION: u8 = 2;
 
 /// What the indexes need to know of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     pub(crate) ended: bool,
     pub(crate) due: Timestamp,
 }
 
 pub(crate) fn encode<T: Serialize>(header: Header, record: &T) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.push(VERSION);
-    bytes.push(u8::from(header.ended));
-    bytes.extend_from_slice(&header.due.as_millis().to_be_bytes());
-    postcard::to_extend(record, bytes)
+    postcard::to_extend(&(VERSION, header, record), Vec::with_capacity(512))
         .map_err(|error| Refusal::new(Reason::Internal, "a record cannot be encoded").because(error))
 }
 
 pub(crate) fn header(bytes: &[u8]) -> Option<Header> {
+    split(bytes).map(|(header, _)| header)
+}
+
+fn split(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let (version, rest) = bytes.split_first()?;
-    let (ended, rest) = rest.split_first()?;
-    let due = u64::from_be_bytes(rest.first_chunk::<8>().copied()?);
-    (*version == VERSION && *ended <= 1)
-        .then_some(Header { ended: *ended == 1, due: Timestamp::from_millis(due) })
+    (*version == VERSION).then(|| postcard::take_from_bytes(rest).ok())?
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Refusal> {
-    let corrupt = |why: &dyn std::fmt::Display| {
-        Refusal::new(Reason::StoreCorrupt, format!("a stored {what} cannot be read"))
-            .fix("it counts as revoked; `taskpass lease list` shows what is readable")
-            .because(why)
-    };
-    header(bytes).ok_or_else(|| corrupt(&"unknown version or damaged header"))?;
-    let body = bytes.get(HEADER..).unwrap_or_default();
+    let (_, body) =
+        split(bytes).ok_or_else(|| unreadable(what).because("unknown version or damaged header"))?;
     match postcard::take_from_bytes::<T>(body) {
         Ok((record, [])) => Ok(record),
-        Ok((_, rest)) => Err(corrupt(&format!("{} bytes too many", rest.len()))),
-        Err(error) => Err(corrupt(&error)),
+        Ok((_, rest)) => Err(unreadable(what).because(format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(unreadable(what).because(error)),
     }
+}
+
+/// What is said of a record that cannot be read.
+pub(crate) fn unreadable(what: &str) -> Refusal {
+    Refusal::new(Reason::StoreCorrupt, format!("a stored {what} cannot be read"))
+        .fix("it counts as revoked; `taskpass lease list` shows what is readable")
 }
 
 pub(crate) fn task_header(task: &Task, limits: &Limits) -> Header {
     Header { ended: task.end().is_some(), due: task.due(limits) }
 }
 
+/// Credentials end with a second, and what is under a task ends with it. So that thousands of leases are not due in the same
+/// millisecond, each is up to a second late, by its id, for what only tidies up: nobody accepts an expired lease until
+/// then. A cut and a recheck are on time.
 pub(crate) fn lease_header(lease: &Lease, limits: &Limits) -> Header {
-    Header { ended: lease.end().is_some(), due: lease.due(limits) }
+    let (ended, due) = (lease.end().is_some(), lease.due(limits));
+    let [.., a, b] = *lease.id.as_bytes();
+    let late = Duration::from_millis((u16::from_be_bytes([a, b]) % 1000).into());
+    Header { ended, due: if ended || due == lease.last_expiry { due.plus(late) } else { due } }
 }
 
 /// What nobody waits for any more counts as ended.
@@ -70,13 +75,25 @@ pub(crate) fn deny_header(deny: &DenyRecord) -> Header {
 }
 
 /// For records that are never due.
-pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_millis(u64::MAX) };
+pub(crate) const PLAIN: Header = Header { ended: false, due: Timestamp::from_millis(0) };
 
 /// A tenant's part of a key: its length first, so that no tenant's keys are a prefix of another's.
 pub(crate) fn tenant_prefix(tenant: &TenantId) -> Vec<u8> {
     let mut key = Vec::with_capacity(96);
-    push(&mut key, tenant.as_str());
+    push_tenant(&mut key, tenant);
     key
+}
+
+/// Where tenants are not used, all keys are of the same one: it goes without saying.
+fn push_tenant(key: &mut Vec<u8>, tenant: &TenantId) {
+    push(key, if *tenant == TenantId::default() { "" } else { tenant.as_str() });
+}
+
+fn parse_tenant(name: &[u8]) -> Option<TenantId> {
+    match name {
+        [] => Some(TenantId::default()),
+        name => TenantId::new(std::str::from_utf8(name).ok()?).ok(),
+    }
 }
 
 fn push(key: &mut Vec<u8>, text: &str) {
@@ -123,12 +140,17 @@ pub(crate) fn hold_prefix(tenant: &TenantId, agent: &AgentId, task: TaskId) -> V
     key
 }
 
+/// Its hash, which is shorter than what it is of; requests are only ever looked up one by one.
 pub(crate) fn request_key(request: &RequestKey) -> Vec<u8> {
     let mut key = tenant_prefix(&request.tenant);
     push(&mut key, request.agent.as_str());
     push(&mut key, request.id.as_str());
-    key
+    let hash = digest(&SHA256, &key);
+    hash.as_ref().iter().take(REQUEST_HASH).copied().collect()
 }
+
+/// Half of SHA-256: nobody finds two requests that share it.
+const REQUEST_HASH: usize = 16;
 
 /// What is under a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +212,7 @@ pub(crate) fn due_key(due: &Due) -> Vec<u8> {
         DueWhat::Approval(tenant, _) => (3, tenant),
     };
     key.push(kind);
-    push(&mut key, tenant.as_str());
+    push_tenant(&mut key, tenant);
     match &due.what {
         DueWhat::Deny(_, epoch) => key.extend_from_slice(&epoch.0.to_be_bytes()),
         DueWhat::Lease(_, id) => key.extend_from_slice(id.as_bytes()),
@@ -205,7 +227,7 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
     let (kind, rest) = rest.split_first()?;
     let (len, rest) = rest.split_first_chunk::<2>()?;
     let (tenant, id) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    let tenant = TenantId::new(std::str::from_utf8(tenant).ok()?).ok()?;
+    let tenant = parse_tenant(tenant)?;
     let what = match kind {
         0 => DueWhat::Deny(tenant, Epoch(u64::from_be_bytes(id.try_into().ok()?))),
         1 => DueWhat::Lease(tenant, LeaseId::from_bytes(id.try_into().ok()?)),
@@ -258,12 +280,54 @@ mod tests {
         let early = Due { at: Timestamp::from_secs(1), what: DueWhat::Task(tenant.clone(), TaskId::new()) };
         let late =
             Due { at: Timestamp::from_secs(2), what: DueWhat::Approval(tenant.clone(), ApprovalId::new()) };
-        let last = Due { at: Timestamp::from_secs(3), what: DueWhat::Deny(tenant, Epoch(7)) };
+        let other = TenantId::new("other").unwrap();
+        let last = Due { at: Timestamp::from_secs(3), what: DueWhat::Deny(other, Epoch(7)) };
         assert!(due_key(&early) < due_key(&late) && due_key(&late) < due_key(&last));
         for due in [early, late, last] {
             assert_eq!(parse_due(&due_key(&due)), Some(due));
         }
         assert_eq!(parse_due(b"short"), None);
+    }
+
+    #[test]
+    fn only_what_tidies_up_is_late() {
+        use crate::conformance::events;
+        use taskpass_lease::{Cut, Event};
+        let mut tables = crate::memory::Tables::default();
+        let (tenant, task, limits) = (TenantId::default(), TaskId::new(), Limits::default());
+        let now = Timestamp::from_secs(1_800_000_000);
+        let mut apply = |event| crate::apply(&mut tables, &event, &limits, now).unwrap().committed();
+        let _ = apply(Event::SetPolicies(Box::new(events::set_policies("r1"))));
+        let _ = apply(Event::StartTask(Box::new(events::start(&tenant, task, None))));
+        let mut lates = Vec::new();
+        for _ in 0..100 {
+            let plan = Box::new(events::plan(&tenant, LeaseId::new(), task));
+            let lease = apply(Event::PlanLease(plan)).into_prepared().unwrap().lease().clone();
+            let header = lease_header(&lease, &limits);
+            lates.push(header.due.since(lease.last_expiry));
+            assert!(header.due >= lease.last_expiry && lates.last().unwrap().as_millis() < 1000);
+            let at = lease.last_expiry.plus(Duration::from_secs(1));
+            let (sooner, cut) = (Timestamp::from_secs(1_800_000_100), Cut { at, by: String::new() });
+            let recheck = Lease { recheck_at: Some(sooner), ..lease.clone() };
+            let cut = Lease { cut: Some(Cut { at: sooner, ..cut }), ..lease };
+            assert_eq!(lease_header(&recheck, &limits).due, sooner);
+            assert_eq!(lease_header(&cut, &limits).due, sooner);
+        }
+        lates.sort_unstable();
+        lates.dedup();
+        assert!(lates.len() > 50, "they are spread over the second");
+    }
+
+    #[test]
+    fn requests_of_others_are_elsewhere() {
+        let key = |tenant: &str, agent: &str, id: &str| {
+            let (tenant, agent) = (TenantId::new(tenant).unwrap(), AgentId::new(agent).unwrap());
+            request_key(&RequestKey { tenant, agent, id: id.parse().unwrap() })
+        };
+        let all = [("a", "b", "c"), ("ab", "b", "c"), ("a", "bb", "c"), ("a", "b", "bc"), ("b", "a", "c")];
+        let keys: std::collections::BTreeSet<_> = all.map(|(a, b, c)| key(a, b, c)).into_iter().collect();
+        assert_eq!(keys.len(), all.len());
+        assert!(keys.iter().all(|key| key.len() == REQUEST_HASH));
     }
 
     #[test]
@@ -278,9 +342,13 @@ mod tests {
         assert_eq!(decode::<String>("text", &good).unwrap(), "text");
         let mut longer = good.clone();
         longer.push(0);
-        let mut newer = good.clone();
-        newer[0] = 9;
-        for bad in [&[][..], &good[..5], &good[..good.len() - 1], &longer, &newer] {
+        let with = |at: usize, byte: u8| {
+            let mut changed = good.clone();
+            changed[at] = byte;
+            changed
+        };
+        let (older, newer, neither) = (with(0, 1), with(0, 9), with(1, 2));
+        for bad in [&[][..], &good[..2], &good[..good.len() - 1], &longer, &older, &newer, &neither] {
             assert_eq!(decode::<String>("text", bad).unwrap_err().reason(), Reason::StoreCorrupt);
         }
     }

@@ -7,19 +7,23 @@ use crate::{
     record::{
         Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, below_key, deny_header,
         deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key,
-        pending_key, request_key, running_key, task_header, task_key, turn_key,
+        leases_below_prefix, pending_key, request_key, running_key, task_header, task_key, turn_key,
     },
     tables::{Scan, Table, Write},
+    terms::{self, Own},
 };
 use taskpass_lease::{Approval, Effects, HoldChange, Lease, Limits, RequestKey, RequestTarget, Task};
 use taskpass_types::{ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, Refusal, TaskId, TenantId};
 
 pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) -> Result<(), Refusal> {
+    // Before anything else: terms that cannot be read refuse the step, and then nothing of it may be written.
+    let leases = effects.leases.iter().map(|lease| Ok((lease, terms::save(write, lease)?)));
+    let leases = leases.collect::<Result<Vec<_>, Refusal>>()?;
     for task in &effects.tasks {
         save_task(write, task, limits)?;
     }
-    for lease in &effects.leases {
-        save_lease(write, lease, limits)?;
+    for (lease, own) in leases {
+        save_lease(write, lease, &own, limits)?;
     }
     if let Some(approval) = &effects.approval {
         save_approval(write, approval, limits)?;
@@ -87,9 +91,9 @@ fn recount(write: &mut dyn Write, key: &[u8], more: bool) -> Result<(), Refusal>
     write.put(Table::Meta, key, &encode(PLAIN, &after)?).map(drop)
 }
 
-fn save_lease(write: &mut dyn Write, lease: &Lease, limits: &Limits) -> Result<(), Refusal> {
+fn save_lease(write: &mut dyn Write, lease: &Lease, own: &Own, limits: &Limits) -> Result<(), Refusal> {
     let new = lease_header(lease, limits);
-    let old = write.put(Table::Leases, &lease_key(&lease.tenant, lease.id), &encode(new, lease)?)?;
+    let old = write.put(Table::Leases, &lease_key(&lease.tenant, lease.id), &encode(new, own)?)?;
     let old = old.as_deref().and_then(header);
     reschedule(write, old, Some(new), DueWhat::Lease(lease.tenant.clone(), lease.id))?;
     match lease.task() {
@@ -125,18 +129,46 @@ fn forget_task(write: &mut dyn Write, tenant: &TenantId, id: TaskId) -> Result<(
         move_below(write, tenant, parent, old, None, Below::Child(id))?;
     }
     if let Some(agent) = task.agent() {
-        forget_holds(write, &hold_prefix(tenant, agent, id))?;
+        forget_all(write, Table::Holds, &hold_prefix(tenant, agent, id))?;
     }
+    forget_terms(write, tenant, id)?;
     forget_request(write, task.tenant, task.agents.last().cloned(), task.request)
 }
 
-/// A hold is about one task and goes with it; there are no more than the task has resources.
-fn forget_holds(write: &mut dyn Write, prefix: &[u8]) -> Result<(), Refusal> {
+/// What is about one task and goes with it: its holds, no more than it has resources, and the terms of its leases, few.
+fn forget_all(write: &mut dyn Write, table: Table, prefix: &[u8]) -> Result<(), Refusal> {
     let all = Scan { prefix, from: None, backwards: false, limit: usize::MAX };
-    for (key, _) in write.scan(Table::Holds, &all)? {
-        write.remove(Table::Holds, &key)?;
+    for (key, _) in write.scan(table, &all)? {
+        write.remove(table, &key)?;
     }
     Ok(())
+}
+
+/// Terms go with the last of their task and its leases: a lease that was ended after its task is kept longer.
+fn forget_terms(write: &mut dyn Write, tenant: &TenantId, task: TaskId) -> Result<(), Refusal> {
+    let key = task_key(tenant, task);
+    if write.read(Table::Tasks, &key)?.is_some() {
+        return Ok(());
+    }
+    for ended in [false, true] {
+        if has_below(write, &leases_below_prefix(tenant, task, ended))? {
+            return Ok(());
+        }
+    }
+    forget_all(write, Table::Terms, &key)
+}
+
+/// Looks at what a scan found, too: somebody else may take it away meanwhile and leave to us what goes with the last one.
+fn has_below(write: &dyn Write, prefix: &[u8]) -> Result<bool, Refusal> {
+    let mut from: Option<Vec<u8>> = None;
+    loop {
+        let one = Scan { prefix, from: from.as_deref(), backwards: false, limit: 1 };
+        let Some((entry, _)) = write.scan(Table::Below, &one)?.into_iter().next() else { return Ok(false) };
+        if write.read(Table::Below, &entry)?.is_some() {
+            return Ok(true);
+        }
+        from = Some(entry);
+    }
 }
 
 fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result<(), Refusal> {
@@ -145,6 +177,7 @@ fn forget_lease(write: &mut dyn Write, tenant: &TenantId, id: LeaseId) -> Result
     reschedule(write, old, None, DueWhat::Lease(tenant.clone(), id))?;
     if let Some(task) = lease.task() {
         move_below(write, tenant, task, old, None, Below::Lease(id))?;
+        forget_terms(write, tenant, task)?;
     }
     forget_request(write, lease.tenant, lease.agents.last().cloned(), lease.request)
 }
@@ -217,4 +250,70 @@ fn move_below(
         write.put(Table::Below, &below_key(tenant, task, ended, what), &[])?;
     }
     Ok(())
+}
+
+#[cfg(all(test, feature = "conformance"))]
+mod tests {
+    use super::*;
+    use crate::{
+        apply,
+        conformance::events,
+        memory::Tables,
+        tables::{Entry, Read},
+    };
+    use taskpass_lease::Event;
+    use taskpass_types::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// Tables whose scans still find a lease that somebody else has taken away since.
+    struct Outdated {
+        tables: Tables,
+        gone: Vec<u8>,
+    }
+
+    impl Read for Outdated {
+        fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+            self.tables.read(table, key)
+        }
+
+        fn scan(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Entry>, Refusal> {
+            let reaches =
+                self.gone.starts_with(scan.prefix) && scan.from.is_none_or(|from| &self.gone[..] > from);
+            match table {
+                Table::Below if reaches => Ok(vec![(self.gone.clone(), Vec::new())]),
+                _ => self.tables.scan(table, scan),
+            }
+        }
+    }
+
+    impl Write for Outdated {
+        fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+            self.tables.put(table, key, value)
+        }
+
+        fn remove(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+            self.tables.remove(table, key)
+        }
+    }
+
+    #[test]
+    fn a_lease_that_went_meanwhile_leaves_its_terms_to_whoever_looks_last() {
+        let (tenant, task, lease, limits) =
+            (TenantId::default(), TaskId::new(), LeaseId::new(), Limits::default());
+        let mut tables = Tables::default();
+        for event in [
+            Event::SetPolicies(Box::new(events::set_policies("r1"))),
+            Event::StartTask(Box::new(events::start(&tenant, task, None))),
+            Event::PlanLease(Box::new(events::plan(&tenant, lease, task))),
+        ] {
+            drop(apply(&mut tables, &event, &limits, NOW).unwrap().committed());
+        }
+        let gone = below_key(&tenant, task, false, Below::Lease(lease));
+        assert!(tables.remove(Table::Below, &gone).unwrap().is_some());
+        let mut outdated = Outdated { tables, gone };
+        forget_task(&mut outdated, &tenant, task).unwrap();
+        let all = Scan { prefix: &[], from: None, backwards: false, limit: 9 };
+        assert_eq!(outdated.scan(Table::Terms, &all).unwrap(), []);
+    }
 }

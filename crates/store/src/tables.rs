@@ -13,7 +13,7 @@ pub enum Table {
     Denies,
     /// (tenant, agent, task, resource): holds.
     Holds,
-    /// (tenant, lease): leases.
+    /// (tenant, lease): what is a lease's own.
     Leases,
     /// Single values: history, epochs, counters, the policy revision.
     Meta,
@@ -21,17 +21,19 @@ pub enum Table {
     Policies,
     /// Records that could not be read, as they were.
     Quarantine,
-    /// (tenant, agent, request id): what a request made.
+    /// (hash of tenant, agent, request id): what a request made.
     Requests,
     /// (time, kind, tenant, id): what is due when.
     Schedule,
     /// (tenant, task): tasks.
     Tasks,
+    /// (tenant, task, hash): what leases of a task have in common.
+    Terms,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Approvals,
         Self::Below,
         Self::Denies,
@@ -43,6 +45,7 @@ impl Table {
         Self::Requests,
         Self::Schedule,
         Self::Tasks,
+        Self::Terms,
     ];
 
     /// Its name on disk.
@@ -59,6 +62,7 @@ impl Table {
             Self::Requests => "requests",
             Self::Schedule => "schedule",
             Self::Tasks => "tasks",
+            Self::Terms => "terms",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Records that cannot be read, and accounts that are not let in.
 
-use crate::world::{NOW, plan, row, settings, start};
+use crate::world::{Fleet, NOW, end_task, keys, plan, row, server, settings, start};
 use std::time::Duration;
 use taskpass_lease::{Event, Limits, Outcome};
 use taskpass_servers::{Kind, Options, Server};
@@ -16,7 +16,7 @@ async fn open(server: &Server) -> RedisStore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cannot_be_read_is_refused_set_aside_and_stops_nothing_else() {
-    for value in [&b"12345678\x09newer"[..], b"12345678\x00older", b"short", b"", b"12345678\x01\x00damaged"]
+    for value in [&b"12345678\x09newer"[..], b"12345678\x01older", b"short", b"", b"12345678\x02\x00damaged"]
     {
         let server = Server::start(Kind::Redis, Options::default()).await;
         let store = open(&server).await;
@@ -47,6 +47,52 @@ async fn a_record_that_cannot_be_read_is_refused_set_aside_and_stops_nothing_els
         // And its task ends as any other.
         let ended = store.apply(events::end_task(&tenant, task), NOW).await.unwrap();
         assert!(matches!(ended.outcome(), Outcome::TaskEnded(_)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_terms_a_lease_is_refused_and_its_task_ends() {
+    let server = server(&[]).await;
+    let fleet = Fleet::at(&server).await;
+    let (tenant, [one, two]) = (TenantId::default(), &fleet.brokers);
+    let lease = plan(one, fleet.task).await.unwrap();
+    for page in keys(&server, "{taskpass}:terms:").await {
+        server.command(&[b"DEL".as_slice(), &page]).await.accepted();
+    }
+    for store in [one, two] {
+        assert_eq!(store.standing(&tenant, lease, NOW).await.unwrap_err().reason(), Reason::StoreCorrupt);
+        let renew = Event::RenewLease(Box::new(events::renew(&tenant, lease, "again")));
+        assert_eq!(store.apply(renew, NOW).await.unwrap_err().reason(), Reason::StoreCorrupt);
+    }
+    assert!(matches!(end_task(two, fleet.task).await.unwrap(), Outcome::TaskEnded(_)));
+}
+
+/// Also when the task goes first, and two brokers tidy up.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_of_what_is_forgotten() {
+    let server = server(&[]).await;
+    let fleet = Fleet::at(&server).await;
+    let [one, two] = &fleet.brokers;
+    let late = plan(one, fleet.task).await.unwrap();
+    for _ in 0..20 {
+        plan(two, fleet.task).await.unwrap();
+    }
+    end_task(one, fleet.task).await.unwrap();
+    let minute = Duration::from_secs(60);
+    one.apply(events::end_lease(&TenantId::default(), late, false), NOW.plus(minute)).await.unwrap();
+    for passed in [Duration::ZERO, Limits::default().kept(), Limits::default().kept() + 2 * minute] {
+        let now = NOW.plus(passed);
+        for _ in 0..3 {
+            let due = one.due(now, 100).await.unwrap();
+            let work = due.into_iter().enumerate();
+            futures::future::join_all(
+                work.map(|(number, due)| fleet.brokers[number % 2].apply_due(due, now)),
+            )
+            .await;
+        }
+    }
+    for table in ["tasks", "leases", "terms", "below", "requests", "schedule"] {
+        assert_eq!(keys(&server, &format!("{{taskpass}}:{table}")).await, Vec::<Vec<u8>>::new());
     }
 }
 

@@ -61,7 +61,7 @@ pub async fn rechecks_come_due_again<H: Home>(home: H) {
         }
         world = world.crash();
     }
-    world.pass(60);
+    world.pass(61);
     world.settle().await;
     assert_eq!(world.lease_end(lease).await.unwrap().reason, EndReason::Expired, "its expiry is not missed");
     world.end_task(task).await;

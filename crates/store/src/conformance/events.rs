@@ -9,7 +9,8 @@ use taskpass_lease::{
 use taskpass_types::{
     ActionName, AgentId, ApprovalId, CallId, Counters, CredentialKind, DecisionId, EndReason, GroupName,
     Initiator, KeyGeneration, LeaseId, Obligations, Owner, PolicyRevision, RequestId, ResourceName,
-    Revocability, Scope, SpiffeId, TaskId, TaskKind, TenantId, Timestamp, Ttl, UserName,
+    Revocability, Scope, SpiffeId, StatusIndex, StatusListId, TaskId, TaskKind, TenantId, Timestamp, Ttl,
+    UserName,
 };
 
 /// The agent of every event.
@@ -82,6 +83,13 @@ pub fn start(tenant: &TenantId, id: TaskId, parent: Option<TaskId>) -> StartTask
     }
 }
 
+/// Somewhere on a list, as a broker would have it.
+fn place(lease: LeaseId) -> StatusIndex {
+    let [.., high, low] = *lease.as_bytes();
+    let list = StatusListId::new(KeyGeneration(1), [7; 12]);
+    StatusIndex { list, index: u32::from(u16::from_be_bytes([high, low])) }
+}
+
 /// A token of five minutes.
 pub fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
     PlanLease {
@@ -106,7 +114,7 @@ pub fn plan(tenant: &TenantId, id: LeaseId, task: TaskId) -> PlanLease {
         fence: fence(),
         approval: None,
         key_generation: KeyGeneration(1),
-        status: None,
+        status: Some(place(id)),
         request: request(&format!("plan-{id}")),
     }
 }

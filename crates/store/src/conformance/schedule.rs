@@ -61,7 +61,7 @@ pub async fn leases_expire_without_a_deny_record<H: Home>(home: H) {
     world.pass(299);
     world.settle().await;
     assert_eq!(world.lease_end(lease.id).await, None);
-    world.pass(1);
+    world.pass(2);
     world.settle().await;
     let world = world.crash();
     let end = world.lease_end(lease.id).await.unwrap();
@@ -110,7 +110,7 @@ pub async fn records_go_after_their_retention<H: Home>(home: H) {
     world.pass(24 * 3600 - 1);
     world.settle().await;
     assert!(world.task(task).await.is_some() && world.lease(lease).await.is_some());
-    world.pass(1);
+    world.pass(2);
     world.settle().await;
     let mut world = world.crash();
     assert_eq!(
