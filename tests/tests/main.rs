@@ -24,3 +24,4 @@ mod main_road;
 mod sandbox;
 mod seal;
 mod servers_nginx;
+mod servers_postgresql;

