@@ -12,7 +12,8 @@ use std::{hint::black_box, time::Duration};
 use taskpass_bench::fixtures;
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_proto::v1::{
-    DenyRecord, EndReason, VerificationKeys, WatchDeniesRequest, WatchDeniesResponse,
+    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, DenyRecord, EndReason, VerificationKeys,
+    WatchDeniesRequest, WatchDeniesResponse,
     deny_record::Subject,
     revocation_service_server::{RevocationService, RevocationServiceServer},
 };
@@ -36,6 +37,13 @@ struct Feed(Vec<WatchDeniesResponse>);
 impl RevocationService for Feed {
     type WatchDeniesStream = BoxStream<'static, Result<WatchDeniesResponse, Status>>;
 
+    async fn acknowledge_denies(
+        &self,
+        _: Request<AcknowledgeDeniesRequest>,
+    ) -> Result<Response<AcknowledgeDeniesResponse>, Status> {
+        Ok(Response::new(AcknowledgeDeniesResponse {}))
+    }
+
     async fn watch_denies(
         &self,
         _: Request<WatchDeniesRequest>,
@@ -55,6 +63,7 @@ fn pages(keys: &VerificationKeys, now: Timestamp) -> Vec<WatchDeniesResponse> {
         send_time: Some(time(now)),
         keys: (first == 0).then(|| keys.clone()),
         more: first + PAGE < RECORDS,
+        session_id: String::new(),
     };
     (0..RECORDS / PAGE).map(|number| page(number * PAGE)).collect()
 }

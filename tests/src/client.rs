@@ -109,7 +109,7 @@ impl Client {
     /// # Errors
     /// As the broker refuses.
     pub async fn complete(&self, task: &str) -> Result<v1::Task, Refused> {
-        let request = v1::CompleteTaskRequest { task_id: task.to_owned() };
+        let request = v1::CompleteTaskRequest { task_id: task.to_owned(), ..Default::default() };
         let answer = TaskServiceClient::new(self.channel()).complete_task(request).await?;
         Ok(answer.into_inner().task.unwrap())
     }
@@ -189,6 +189,7 @@ impl Client {
             lease_id: lease.to_owned(),
             reason: "a story".to_owned(),
             reissue_ok: false,
+            wait: None,
         };
         Ok(LeaseServiceClient::new(self.channel()).kill_lease(request).await?.into_inner())
     }

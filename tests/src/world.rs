@@ -186,9 +186,17 @@ selectors = ["unix:uid:{uid}"]
     /// # Panics
     /// Never, for an address of ours is one.
     pub fn endpoint(&self, identity: &Signed) -> Endpoint {
+        self.endpoint_at(identity, self.api())
+    }
+
+    /// The same, by way of another address of this machine: that of a proxy.
+    ///
+    /// # Panics
+    /// Never, for an address is one.
+    pub fn endpoint_at(&self, identity: &Signed, address: SocketAddr) -> Endpoint {
         let tls =
             Tls::new(self.authority.pem()).identity(identity.chain_pem.clone(), identity.key_pem.clone());
-        Endpoint::https(&format!("https://{}", self.api()), tls).unwrap()
+        Endpoint::https(&format!("https://{address}"), tls).unwrap()
     }
 
     /// How the tester reaches it.

@@ -174,13 +174,18 @@ async fn a_verifier_goes_on_where_it_was_and_misses_nothing() {
 
     let broker = Broker::start(&world).await;
     let verifier = world.connect("prod/demo-api").await;
-    let resume = WatchDeniesRequest { history_id: snapshot.history_id.clone(), epoch: seen };
+    let resume = WatchDeniesRequest {
+        history_id: snapshot.history_id.clone(),
+        epoch: seen,
+        ..WatchDeniesRequest::default()
+    };
     let resumed = first(&verifier, resume).await;
     assert_eq!((resumed.snapshot, resumed.after_epoch, resumed.epoch), (false, seen, missed), "{resumed:?}");
     assert_eq!(resumed.history_id, snapshot.history_id);
     assert_eq!(resumed.records.iter().map(|record| record.epoch).collect::<Vec<_>>(), [missed]);
     // Another life of the store: nothing can be resumed.
-    let stranger = WatchDeniesRequest { history_id: "0".repeat(26), epoch: seen };
+    let stranger =
+        WatchDeniesRequest { history_id: "0".repeat(26), epoch: seen, ..WatchDeniesRequest::default() };
     assert!(first(&verifier, stranger).await.snapshot);
     broker.assert_well(&world).await;
 }

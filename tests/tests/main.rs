@@ -21,6 +21,7 @@ mod faces;
 mod fleet;
 mod intent;
 mod main_road;
+mod receipts;
 mod sandbox;
 mod seal;
 mod servers_nginx;

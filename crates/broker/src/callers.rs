@@ -42,7 +42,9 @@ pub struct Caller {
     pub(crate) user: Option<UserName>,
     /// The roles, with the name that each is registered under.
     pub(crate) roles: Vec<(Role, String)>,
-    /// The resources that it is, as a verifier.
+    /// The resources whose feed it may follow as a verifier; `None`: any.
+    pub(crate) guards: Option<BTreeSet<ResourceName>>,
+    /// The resources that it is as a verifier: whose tokens it may ask about.
     pub(crate) audiences: BTreeSet<ResourceName>,
 }
 
@@ -114,6 +116,32 @@ impl Caller {
         Err(Refusal::new(Reason::NotPermitted, format!("this needs the role {needed}"))
             .fix(format!("register the caller as {needed} in the broker's configuration"))
             .with("role", needed))
+    }
+
+    /// The role that it follows the feed as, and its name there, if it may learn what is denied at `resource`; `None`:
+    /// everywhere.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`, also for a verifier of other resources.
+    pub(crate) fn require_guard(&self, resource: Option<&ResourceName>) -> Result<&str, Refusal> {
+        let roles = [Role::Verifier, Role::Operator];
+        self.require(&roles)?;
+        let named = self.roles.iter().find_map(|(role, name)| roles.contains(role).then_some(name.as_str()));
+        match (&self.guards, resource) {
+            (None, _) => {}
+            (Some(guarded), Some(resource)) if guarded.contains(resource) => {}
+            (Some(guarded), asked) => {
+                let asked = asked.map_or_else(|| "every resource".to_owned(), |name| format!("`{name}`"));
+                let list = guarded.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(", ");
+                return Err(Refusal::new(
+                    Reason::NotPermitted,
+                    format!("this verifier guards {list}, and asks for {asked}"),
+                )
+                .fix("ask for what it guards, or add the resource to its entry under [[verifiers]]")
+                .with("resources", list));
+            }
+        }
+        Ok(named.unwrap_or_default())
     }
 
     /// The caller in the audit log, acting on a task that `holder` holds: as agent on its own, else by its role.

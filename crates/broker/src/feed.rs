@@ -3,10 +3,15 @@
 //! It reads the store and keeps only a position, so a slow reader costs nobody anything, and what it says is exactly what
 //! is durable, in the order of the epochs.
 
-use crate::{Broker, Caller, Role};
+use crate::{
+    Broker, Caller,
+    verifiers::{Follows, Session},
+};
 use std::{sync::Arc, time::Duration};
 use taskpass_store::Denies;
-use taskpass_types::{DenyRecord, Epoch, HistoryId, Reason, Refusal, TenantId, Timestamp};
+use taskpass_types::{
+    DenyRecord, Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp,
+};
 use tokio::sync::watch;
 
 /// A feed that has nothing to say says so this often.
@@ -21,6 +26,19 @@ pub struct Resume {
     pub history: HistoryId,
     /// The last epoch that it has.
     pub epoch: Epoch,
+}
+
+/// How a verifier follows.
+#[derive(Clone, Debug, Default)]
+pub struct WatchAsk {
+    /// Where it goes on; `None`: with a snapshot.
+    pub resume: Option<Resume>,
+    /// The resource that it guards: it is told of nothing else. `None`: of everything.
+    pub audience: Option<ResourceName>,
+    /// Which of the verifiers with its identity it is; at most 128 bytes count.
+    pub instance: String,
+    /// For how long it accepts without hearing anything; `None`: until what it accepts has expired.
+    pub max_stale: Option<Duration>,
 }
 
 /// What credentials are checked against.
@@ -55,6 +73,8 @@ pub struct FeedMessage {
     pub keys: Option<VerificationKeys>,
     /// The rest follows at once.
     pub more: bool,
+    /// Under which name it acknowledges what it enforces; in the first message.
+    pub session: Option<SessionId>,
 }
 
 /// The feed of one verifier.
@@ -62,6 +82,8 @@ pub struct DenyFeed {
     broker: Broker,
     tenant: TenantId,
     denied: watch::Receiver<u64>,
+    audience: Option<ResourceName>,
+    session: Session,
     position: Position,
     keys: Option<VerificationKeys>,
 }
@@ -77,14 +99,17 @@ impl Broker {
     /// Opens a verifier's feed.
     ///
     /// # Errors
-    /// `NOT_PERMITTED`.
-    pub fn watch_denies(&self, caller: &Arc<Caller>, resume: Option<Resume>) -> Result<DenyFeed, Refusal> {
-        caller.require(&[Role::Verifier, Role::Operator])?;
+    /// `NOT_PERMITTED`, also for what it does not guard; `QUOTA_EXCEEDED` when too many follow.
+    pub fn watch_denies(&self, caller: &Arc<Caller>, ask: WatchAsk) -> Result<DenyFeed, Refusal> {
+        let name = caller.require_guard(ask.audience.as_ref())?;
+        let follows = Follows::new(caller.tenant.clone(), name, &ask);
         Ok(DenyFeed {
             denied: self.parts().store.denied(),
+            session: self.0.verifiers.open(follows, self.now())?,
             broker: self.clone(),
             tenant: caller.tenant.clone(),
-            position: Position::Begin(resume),
+            audience: ask.audience,
+            position: Position::Begin(ask.resume),
             keys: None,
         })
     }
@@ -123,19 +148,22 @@ impl DenyFeed {
         let begins = matches!(self.position, Position::Begin(_));
         // Marked before the read, so that a record written after it wakes the wait below.
         self.denied.mark_unchanged();
+        // Before the read: what it says was so at this time, not only when it is sent.
+        let mut as_of = self.broker.now();
         let mut denies = self.read(after).await?;
         if denies.epoch < after {
             // It comes from a future that this history does not have: all over again.
             let nothing = Denies { records: Vec::new(), epoch: denies.epoch };
-            return Ok(self.message(history, Epoch::default(), true, nothing, Epoch::default()));
+            return Ok(self.message(history, (Epoch::default(), Epoch::default()), true, nothing, as_of));
         }
         if !begins && denies.epoch == after {
             // Whether something was denied or the time ran out, the read below tells.
             drop(tokio::time::timeout(HEARTBEAT, self.denied.changed()).await);
+            as_of = self.broker.now();
             denies = self.read(after).await?;
         }
         let reached = reached(&denies);
-        Ok(self.message(history, after, snapshot, denies, reached))
+        Ok(self.message(history, (after, reached), snapshot, denies, as_of))
     }
 
     /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off, and
@@ -155,20 +183,25 @@ impl DenyFeed {
     fn message(
         &mut self,
         history: HistoryId,
-        after: Epoch,
+        (after, epoch): (Epoch, Epoch),
         snapshot: bool,
         denies: Denies,
-        epoch: Epoch,
+        sent_at: Timestamp,
     ) -> FeedMessage {
+        let begins = matches!(self.position, Position::Begin(_));
         self.position = Position::Sent(epoch);
+        self.session.sends(history, epoch, sent_at);
         let keys = self.broker.verification_keys();
         let keys = (self.keys.as_ref() != Some(&keys)).then(|| {
             self.keys = Some(keys.clone());
             keys
         });
         let more = epoch < denies.epoch;
-        let records = denies.records;
-        FeedMessage { history, after, epoch, snapshot, records, sent_at: self.broker.now(), keys, more }
+        let mut records = denies.records;
+        // The numbers that are left out are covered all the same: the reader has everything up to `epoch`.
+        records.retain(|record| self.audience.as_ref().is_none_or(|audience| record.concerns(audience)));
+        let session = begins.then(|| self.session.id());
+        FeedMessage { history, after, epoch, snapshot, records, sent_at, keys, more, session }
     }
 }
 

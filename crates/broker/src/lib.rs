@@ -24,6 +24,7 @@ mod reconcile;
 mod registry;
 mod tasks;
 mod tools;
+mod verifiers;
 
 pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
@@ -34,15 +35,16 @@ pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, 
 pub use explain::{
     Explained, PastDecision, Replay, ReplayChange, ReplaySum, Report, SimulateAsk, decision_not_found,
 };
-pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys};
+pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys, WatchAsk};
 pub use leases::Held;
 pub use plans::{Plan, PlanAsk};
 pub use policy::{PolicyKeeper, PolicyStatus};
 pub use reconcile::{PolicyFiles, Reconcilers};
 pub use registry::{
-    Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, UserEntry,
+    Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, RoleEntry, UserEntry,
 };
 pub use tools::{CallAsk, CallDecision, CallOutcome};
+pub use verifiers::{Acknowledged, Dead, Enforcement, Standing, VerifierStanding};
 
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
@@ -112,6 +114,8 @@ struct Inner {
     swept: ArcSwap<Registry>,
     /// What it knows of its fleet.
     fleet: fleet::Fleet,
+    /// Who follows its feed.
+    verifiers: verifiers::Verifiers,
     /// What it keeps for those who do not follow the feed.
     channels: channels::Channels,
     /// Wakes the reconciler that looks at the policy files.
@@ -125,8 +129,9 @@ impl Broker {
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
-        let channels = channels::Channels::default();
-        Self(Arc::new(Inner { parts, work, changing, plans, swept, fleet, channels, reload }))
+        let (channels, verifiers) = (channels::Channels::default(), verifiers::Verifiers::default());
+        let inner = Inner { parts, work, changing, plans, swept, fleet, verifiers, channels, reload };
+        Self(Arc::new(inner))
     }
 
     fn parts(&self) -> &Parts {

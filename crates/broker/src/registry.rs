@@ -86,6 +86,20 @@ pub struct ResourceEntry {
     pub sensitivity: Option<String>,
 }
 
+/// Who has a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleEntry {
+    /// The role.
+    pub role: Role,
+    /// What the audit log calls it.
+    pub name: String,
+    /// What its evidence has to prove, all of it.
+    pub selectors: BTreeSet<Selector>,
+    /// For verifiers: the resources that they are, which is all that they are told of. Empty: the feed tells them of
+    /// everything, and they may ask about tokens for the resource that is named as they are.
+    pub resources: BTreeSet<ResourceName>,
+}
+
 /// All that the operator registered.
 #[derive(Clone, Debug, Default)]
 pub struct Registered {
@@ -93,10 +107,8 @@ pub struct Registered {
     pub agents: Vec<Registration>,
     /// The people that policies and approvals know.
     pub users: Vec<UserEntry>,
-    /// Who has a role, its name, and what their evidence has to prove.
-    pub roles: Vec<(Role, String, BTreeSet<Selector>)>,
-    /// The resources that a verifier is, by its name; one that is not here is the resource that is named as it is.
-    pub audiences: BTreeMap<String, BTreeSet<ResourceName>>,
+    /// Who has a role.
+    pub roles: Vec<RoleEntry>,
     /// What policies know of resources.
     pub resources: Vec<ResourceEntry>,
 }
@@ -187,11 +199,9 @@ impl Registry {
     fn resolve_anew(&self, identity: &Arc<Identity>) -> Result<Caller, Refusal> {
         let matches = |selectors: &BTreeSet<Selector>| selectors.is_subset(&identity.selectors);
         let Registered { roles, users, .. } = &self.registered;
-        let roles: Vec<_> = roles
-            .iter()
-            .filter(|(_, _, selectors)| matches(selectors))
-            .map(|(role, name, _)| (*role, name.clone()))
-            .collect();
+        let held = || roles.iter().filter(|entry| matches(&entry.selectors));
+        let (guards, audiences) = (guarded(held()), audiences(held()));
+        let roles: Vec<_> = held().map(|entry| (entry.role, entry.name.clone())).collect();
         let user = users.iter().find(|user| !user.selectors.is_empty() && matches(&user.selectors));
         let user = user.map(|user| user.name.clone());
         let registration = self.agent_of(identity)?;
@@ -211,19 +221,7 @@ impl Registry {
             registration,
         });
         let tenant = agent.as_ref().map_or(&self.tenant, |agent| &agent.registration.tenant).clone();
-        let audiences = self.audiences_of(&roles);
-        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, audiences })
-    }
-
-    /// The resources that a verifier is.
-    fn audiences_of(&self, roles: &[(Role, String)]) -> BTreeSet<ResourceName> {
-        let names = roles.iter().filter(|(role, _)| *role == Role::Verifier).map(|(_, name)| name);
-        names
-            .flat_map(|name| match self.registered.audiences.get(name) {
-                Some(audiences) => audiences.clone(),
-                None => ResourceName::new(name).into_iter().collect(),
-            })
-            .collect()
+        Ok(Caller { identity: identity.clone(), tenant, agent, user, roles, guards, audiences })
     }
 
     fn agent_of(&self, identity: &Identity) -> Result<Option<Arc<Registration>>, Refusal> {
@@ -315,6 +313,30 @@ impl Registry {
     }
 }
 
+/// What verifiers among `roles` guard together; `None`: any resource. Operators may look at all of it.
+fn guarded<'a>(roles: impl Iterator<Item = &'a RoleEntry>) -> Option<BTreeSet<ResourceName>> {
+    let mut guarded = BTreeSet::new();
+    for entry in roles {
+        match entry.role {
+            Role::Operator => return None,
+            Role::Orchestrator => {}
+            Role::Verifier if entry.resources.is_empty() => return None,
+            Role::Verifier => guarded.extend(entry.resources.iter().cloned()),
+        }
+    }
+    Some(guarded)
+}
+
+/// The resources that verifiers among `roles` are.
+fn audiences<'a>(roles: impl Iterator<Item = &'a RoleEntry>) -> BTreeSet<ResourceName> {
+    let verifiers = roles.filter(|entry| entry.role == Role::Verifier);
+    let named = |entry: &RoleEntry| match entry.resources.is_empty() {
+        true => ResourceName::new(&entry.name).into_iter().collect(),
+        false => entry.resources.clone(),
+    };
+    verifiers.flat_map(named).collect()
+}
+
 fn check(registered: &Registered) -> Result<(), RegistryError> {
     let mut names = BTreeSet::new();
     for agent in &registered.agents {
@@ -328,8 +350,8 @@ fn check(registered: &Registered) -> Result<(), RegistryError> {
             return Err(RegistryError::NoSelectors(agent.id.to_string()));
         }
     }
-    if let Some((_, name, _)) = registered.roles.iter().find(|(_, _, selectors)| selectors.is_empty()) {
-        return Err(RegistryError::NoSelectors(name.clone()));
+    if let Some(entry) = registered.roles.iter().find(|entry| entry.selectors.is_empty()) {
+        return Err(RegistryError::NoSelectors(entry.name.clone()));
     }
     let mut people = BTreeSet::new();
     match registered.users.iter().find(|user| !people.insert(user.name.as_str().to_ascii_lowercase())) {

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 use support::{World, issue, policies, start};
-use taskpass_broker::{Held, Resume, StartAsk};
+use taskpass_broker::{Held, Resume, StartAsk, WatchAsk};
 use taskpass_lease::Lease;
 use taskpass_types::{DenySubject, EndReason, Epoch, HistoryId, LeaseId, Reason, TenantId, Ttl};
 
@@ -174,10 +174,10 @@ async fn the_feed_tells_every_end_once_and_resumes_where_a_verifier_was() {
     let world = World::new().await;
     let verifier = world.caller("verifier");
     assert_eq!(
-        world.broker.watch_denies(&world.caller("ci/bot"), None).err().unwrap().reason(),
+        world.broker.watch_denies(&world.caller("ci/bot"), WatchAsk::default()).err().unwrap().reason(),
         Reason::NotPermitted
     );
-    let mut feed = world.broker.watch_denies(&verifier, None).unwrap();
+    let mut feed = world.broker.watch_denies(&verifier, WatchAsk::default()).unwrap();
     let first = feed.next().await.unwrap();
     assert!(first.snapshot && first.records.is_empty());
     assert!(first.keys.is_some_and(|keys| keys.jwks.contains("ES256") && keys.ca_certificates.len() == 1));
@@ -197,7 +197,10 @@ async fn the_feed_tells_every_end_once_and_resumes_where_a_verifier_was() {
     let heartbeat = feed.next().await.unwrap();
     assert!(heartbeat.records.is_empty() && heartbeat.epoch == Epoch(2) && heartbeat.keys.is_none());
 
-    let resume = |history, epoch| Some(Resume { history, epoch: Epoch(epoch) });
+    let resume = |history, epoch| WatchAsk {
+        resume: Some(Resume { history, epoch: Epoch(epoch) }),
+        ..WatchAsk::default()
+    };
     let mut resumed = world.broker.watch_denies(&verifier, resume(first.history, 1)).unwrap();
     let message = resumed.next().await.unwrap();
     assert_eq!((message.snapshot, message.after, message.records.len()), (false, Epoch(1), 1));

@@ -1,6 +1,11 @@
 //! Arguments that several commands take, parsed once.
 
-use crate::{error::Failure, output::Output, span::Span};
+use crate::{
+    error::{Exit, Failure},
+    output::Output,
+    span::Span,
+    view::EnforcementView,
+};
 use clap::Args;
 use std::{future::Future, str::FromStr, time::Duration};
 use taskpass_proto::v1;
@@ -70,6 +75,36 @@ pub(crate) struct Declaration {
     /// How long the task may run; 1h when not said
     #[arg(long, value_name = "SPAN")]
     pub(crate) task_ttl: Option<Span>,
+}
+
+/// How long verifiers are waited for when nobody says.
+const VERIFIERS: Duration = Duration::from_secs(2);
+
+/// How long to wait for verifiers to enforce an end.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Verifiers {
+    /// Wait that long for verifiers to enforce it, at most 30s; 2s when not said
+    #[arg(long, value_name = "SPAN")]
+    wait: Option<Span>,
+    /// Do not wait for verifiers, and do not say which enforce it
+    #[arg(long, conflicts_with_all = ["wait", "require_all_verifiers"])]
+    no_wait: bool,
+    /// End with code 9 unless every verifier that it concerns enforces it by then
+    #[arg(long)]
+    require_all_verifiers: bool,
+}
+
+impl Verifiers {
+    pub(crate) fn wait(self) -> Option<prost_types::Duration> {
+        let wait = self.wait.map_or(VERIFIERS, Span::as_duration);
+        prost_types::Duration::try_from(wait).ok().filter(|_| !self.no_wait)
+    }
+
+    /// How a command ends after what was learned of each end.
+    pub(crate) fn exit<'a>(self, ends: impl IntoIterator<Item = &'a Option<EnforcementView>>) -> Exit {
+        let all = ends.into_iter().flatten().all(EnforcementView::is_complete);
+        if self.require_all_verifiers && !all { Exit::Partly } else { Exit::Done }
+    }
 }
 
 /// Whether to wait when people have to approve.

@@ -36,7 +36,10 @@ pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("6", "conflict: already ended or decided, same id for another request, or more than was previewed"),
     ("7", "broker or store unreachable, deadline passed, quota used up: ask again later"),
     ("8", "approval pending, or nobody decided in time"),
-    ("9", "partly done: some failed, the list is on standard output"),
+    (
+        "9",
+        "partly done: some failed, the list is on standard output; with --require-all-verifiers: not all enforce it",
+    ),
     (
         "10",
         "a check found something: `policy check|test|diff|replay`, `audit verify`, `store check`, `doctor`, `serve --check`",

@@ -110,13 +110,19 @@ impl Broker {
 
     /// Declares a task done. Everything under it dies by one write.
     pub async fn complete_task(&self, task: impl Into<String>) -> Result<v1::Task, Error> {
-        let request = v1::CompleteTaskRequest { task_id: task.into() };
-        let answer = self
-            .call(request, |channel, request| async move {
-                TaskServiceClient::new(channel).complete_task(request).await
-            })
-            .await?;
-        answer.task.ok_or_else(|| Error::unexpected("the completed task is missing"))
+        let request = v1::CompleteTaskRequest { task_id: task.into(), wait: None };
+        self.complete(request).await?.task.ok_or_else(|| Error::unexpected("the completed task is missing"))
+    }
+
+    /// The same, and with `wait` says which verifiers enforce it by then.
+    pub async fn complete(
+        &self,
+        request: v1::CompleteTaskRequest,
+    ) -> Result<v1::CompleteTaskResponse, Error> {
+        self.call(request, |channel, request| async move {
+            TaskServiceClient::new(channel).complete_task(request).await
+        })
+        .await
     }
 
     /// Calls a task off; `reason` is for the audit log. Everything under it dies by one write.
@@ -125,13 +131,17 @@ impl Broker {
         task: impl Into<String>,
         reason: impl Into<String>,
     ) -> Result<v1::Task, Error> {
-        let request = v1::CancelTaskRequest { task_id: task.into(), reason: reason.into() };
-        let answer = self
-            .call(request, |channel, request| async move {
-                TaskServiceClient::new(channel).cancel_task(request).await
-            })
-            .await?;
-        answer.task.ok_or_else(|| Error::unexpected("the cancelled task is missing"))
+        let request =
+            v1::CancelTaskRequest { task_id: task.into(), reason: reason.into(), ..Default::default() };
+        self.cancel(request).await?.task.ok_or_else(|| Error::unexpected("the cancelled task is missing"))
+    }
+
+    /// The same, and with `wait` says which verifiers enforce it by then.
+    pub async fn cancel(&self, request: v1::CancelTaskRequest) -> Result<v1::CancelTaskResponse, Error> {
+        self.call(request, |channel, request| async move {
+            TaskServiceClient::new(channel).cancel_task(request).await
+        })
+        .await
     }
 
     /// Exchanges our identity and one of our tasks for a credential that nothing renews. See

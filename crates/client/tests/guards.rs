@@ -60,7 +60,10 @@ async fn dropped_it_calls_the_task_off() {
     drop(task);
     let broker = served.broker.clone();
     let (request, ()) = tokio::join!(
-        async { next!(served, Cancel).answer(v1::CancelTaskResponse { task: Some(common::task(None)) }) },
+        async {
+            next!(served, Cancel)
+                .answer(v1::CancelTaskResponse { task: Some(common::task(None)), enforcement: None })
+        },
         broker.drain(),
     );
     assert_eq!((request.task_id.as_str(), request.reason.as_str()), ("tk_1", "its guard was dropped"));
@@ -71,7 +74,8 @@ async fn completed_it_has_nothing_more_to_say() {
     let mut served = serve().await;
     let task = started(&mut served, None).await;
     let (done, ()) = tokio::join!(task.complete(), async {
-        next!(served, Complete).answer(v1::CompleteTaskResponse { task: Some(common::task(None)) });
+        next!(served, Complete)
+            .answer(v1::CompleteTaskResponse { task: Some(common::task(None)), enforcement: None });
     });
     done.unwrap();
     served.broker.drain().await;
@@ -86,7 +90,8 @@ async fn a_completion_that_is_refused_still_ends_the_task() {
         next!(served, Complete).refuse(Status::internal("a defect"));
     });
     assert!(done.is_err());
-    next!(served, Cancel).answer(v1::CancelTaskResponse { task: Some(common::task(None)) });
+    next!(served, Cancel)
+        .answer(v1::CancelTaskResponse { task: Some(common::task(None)), enforcement: None });
 }
 
 #[tokio::test]

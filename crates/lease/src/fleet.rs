@@ -121,6 +121,7 @@ pub(crate) fn deny_keys(view: &View, deny: &DenyKeys, limits: &Limits, now: Time
         by: step::bounded(&deny.by),
         at: now,
         until: now.plus(longest).plus(step::VERIFIER_LEEWAY),
+        audiences: Vec::new(),
     };
     Effects { deny: Some(deny.clone()), outcome: Outcome::Denied(Box::new(deny)), ..Effects::default() }
 }

@@ -44,6 +44,6 @@ pub use fleet::{DenyKeys, Duty, ShareKeys, SharedKeys, TakeTurn, Turn};
 pub use lease::{Lease, LeaseState};
 pub use limits::Limits;
 pub use policies::{PolicyOrigin, PolicySet, PolicySetInfo, SetPolicies};
-pub use step::step;
+pub use step::{VERIFIER_LEEWAY, step};
 pub use task::{End, Task, TaskState};
 pub use view::{Hold, HoldKey, RequestKey, RequestRecord, RequestTarget, View};

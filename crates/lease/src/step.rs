@@ -9,7 +9,7 @@ use std::time::Duration;
 use taskpass_types::{DenyRecord, DenySubject, EndReason, Reason, Refusal, Timestamp};
 
 /// Verifiers accept a credential for up to this long after its expiry; a deny record outlives it.
-pub(crate) const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
+pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
 
 /// What `event` does at `now`. An error means that nothing was, or may be, written.
 ///
@@ -91,6 +91,7 @@ fn end_task(view: View, end: &EndTask, now: Timestamp) -> Result<Effects, Refusa
         by: bounded(&end.by),
         at: now,
         until: task.deadline.max(now).plus(VERIFIER_LEEWAY),
+        audiences: task.resources(),
     };
     task.state =
         TaskState::Ended(End { reason: end.reason, at: now, by: bounded(&end.by), epoch: Some(deny.epoch) });
@@ -115,6 +116,7 @@ pub(crate) fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Ef
         by: bounded(&end.by),
         at: now,
         until: lease.last_expiry.max(now).plus(VERIFIER_LEEWAY),
+        audiences: vec![lease.resource.clone()],
     };
     lease.state =
         LeaseState::Ended(End { reason: end.reason, at: now, by: bounded(&end.by), epoch: Some(deny.epoch) });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_types::{
     AgentId, ApprovalId, Counters, DecisionId, EndReason, Epoch, Initiator, Owner, PolicyRevision, RequestId,
-    Scope, TaskId, TaskKind, TaskPath, TenantId, Timestamp, Ttl,
+    ResourceName, Scope, TaskId, TaskKind, TaskPath, TenantId, Timestamp, Ttl,
 };
 
 /// What an agent may do, until when, and for whom.
@@ -90,6 +90,12 @@ impl Task {
     /// The holder.
     pub fn agent(&self) -> Option<&AgentId> {
         self.agents.last()
+    }
+
+    /// All that a credential below it can be for: what is handed on is within its scopes.
+    pub fn resources(&self) -> Vec<ResourceName> {
+        let named: BTreeSet<&ResourceName> = self.scopes.iter().map(|scope| &scope.resource).collect();
+        named.into_iter().cloned().collect()
     }
 
     /// The parent, if it has one.

@@ -21,11 +21,32 @@ const SEGMENT: usize = 1 << 20;
 /// knows them.
 const SEGMENTS: usize = 64;
 
-/// One end, and the past of the ledger that it was written into.
+/// One end: what is refused, and whether the agent may ask for the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) deny: DenyRecord,
+    pub(crate) hold: bool,
+}
+
+impl End {
+    /// The event that wrote it.
+    fn event(&self) -> Option<Event> {
+        let DenyRecord { tenant, subject, reason, by, .. } = self.deny.clone();
+        match subject {
+            DenySubject::Lease(lease) => {
+                Some(Event::EndLease(EndLease { tenant, lease, reason, by, hold: self.hold }))
+            }
+            DenySubject::Task(task) => Some(Event::EndTask(EndTask { tenant, task, reason, by })),
+            _ => None,
+        }
+    }
+}
+
+/// An end, and the past of the ledger that it was written into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     past: Known,
-    deny: DenyRecord,
+    end: End,
 }
 
 struct Segment {
@@ -37,7 +58,7 @@ struct Segment {
 
 impl Segment {
     fn until(&self) -> Timestamp {
-        self.kept.iter().map(|kept| kept.deny.until).max().unwrap_or_default()
+        self.kept.iter().map(|kept| kept.end.deny.until).max().unwrap_or_default()
     }
 }
 
@@ -91,10 +112,10 @@ impl Journal {
     }
 
     /// Keeps these ends; durable when it returns.
-    pub(crate) fn keep(&mut self, past: &Known, denies: Vec<DenyRecord>, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, past: &Known, ends: Vec<End>, now: Timestamp) -> io::Result<()> {
         self.forget(now);
-        for deny in denies {
-            let kept = Kept { past: past.clone(), deny };
+        for end in ends {
+            let kept = Kept { past: past.clone(), end };
             let bytes = postcard::to_stdvec(&kept).map_err(io::Error::other)?;
             if self.append(&bytes).is_err() {
                 let next = self.segments.back().map_or(0, |newest| newest.number + 1);
@@ -133,19 +154,7 @@ impl Journal {
     /// What has to be in the ledger, in the order in which it was written.
     pub(crate) fn ends(&self) -> Vec<(Event, Timestamp)> {
         let kept = self.segments.iter().flat_map(|segment| &segment.kept);
-        kept.filter_map(|kept| Some((end(&kept.deny)?, kept.deny.at))).collect()
-    }
-}
-
-/// The event that wrote a deny record.
-fn end(deny: &DenyRecord) -> Option<Event> {
-    let (tenant, reason, by) = (deny.tenant.clone(), deny.reason, deny.by.clone());
-    match &deny.subject {
-        DenySubject::Lease(lease) => {
-            Some(Event::EndLease(EndLease { tenant, lease: *lease, reason, by, hold: false }))
-        }
-        DenySubject::Task(task) => Some(Event::EndTask(EndTask { tenant, task: *task, reason, by })),
-        _ => None,
+        kept.filter_map(|kept| Some((kept.end.event()?, kept.end.deny.at))).collect()
     }
 }
 
@@ -158,16 +167,18 @@ mod tests {
         Known { generation: "1.x".to_owned(), home: home.to_owned(), sequence: 7 }
     }
 
-    fn deny(subject: DenySubject, until: u64) -> DenyRecord {
-        DenyRecord {
+    fn end(subject: DenySubject, until: u64) -> End {
+        let deny = DenyRecord {
             tenant: TenantId::default(),
             epoch: Epoch(1),
-            subject,
+            subject: subject.clone(),
             reason: EndReason::Killed,
             by: "ops/ann".to_owned(),
             at: Timestamp::from_secs(10),
             until: Timestamp::from_secs(until),
-        }
+            audiences: Vec::new(),
+        };
+        End { deny, hold: matches!(subject, DenySubject::Lease(_)) }
     }
 
     #[test]
@@ -177,14 +188,14 @@ mod tests {
         let mut journal = Journal::open(dir.path()).unwrap();
         assert!(journal.is_empty());
         let (task, lease) = (TaskId::new(), LeaseId::new());
-        journal.keep(&past("a"), vec![deny(DenySubject::Task(task), 100)], now).unwrap();
-        journal.keep(&past("b"), vec![deny(DenySubject::Lease(lease), 50)], now).unwrap();
+        journal.keep(&past("a"), vec![end(DenySubject::Task(task), 100)], now).unwrap();
+        journal.keep(&past("b"), vec![end(DenySubject::Lease(lease), 50)], now).unwrap();
         drop(journal);
         let mut journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.past(), Some(&past("b")));
         let ends = journal.ends();
         assert!(matches!(&ends[0].0, Event::EndTask(end) if end.task == task));
-        assert!(matches!(&ends[1].0, Event::EndLease(end) if end.lease == lease));
+        assert!(matches!(&ends[1].0, Event::EndLease(end) if end.lease == lease && end.hold));
         journal.keep(&past("b"), Vec::new(), Timestamp::from_secs(101)).unwrap();
         assert_eq!(journal.ends().len(), 2, "the newest segment stays");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -196,8 +207,8 @@ mod tests {
         let mut journal = Journal::open(dir.path()).unwrap();
         let count = SEGMENT / 200;
         for round in 0..6 {
-            let denies = (0..count).map(|_| deny(DenySubject::Task(TaskId::new()), 100 + round)).collect();
-            journal.keep(&past("a"), denies, Timestamp::from_secs(10)).unwrap();
+            let ends = (0..count).map(|_| end(DenySubject::Task(TaskId::new()), 100 + round)).collect();
+            journal.keep(&past("a"), ends, Timestamp::from_secs(10)).unwrap();
         }
         assert_eq!(journal.ends().len(), 6 * count);
         let before = journal.segments.len();

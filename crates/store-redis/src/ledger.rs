@@ -4,7 +4,7 @@ use crate::{
     batch::{self, Commit},
     draft::{Fetched, Key, Stamp},
     error::Trouble,
-    journal::Journal,
+    journal::{End, Journal},
     link::Link,
     news::News,
     scripts::Script,
@@ -14,7 +14,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fs, io, path::Path};
 use taskpass_store::{Job, Pending};
-use taskpass_types::{DenyRecord, LeaseId, Refusal};
+use taskpass_types::{LeaseId, Refusal};
 
 /// How often a batch is run again because others changed what it rests on.
 const RERUNS: usize = 32;
@@ -182,11 +182,11 @@ impl Ledger {
     /// Ends are durable with us before they are sent. A journal that cannot take them keeps none of them back: the ledger
     /// takes them all the same.
     fn keep(&mut self, results: &Results) {
-        let denies: Vec<DenyRecord> =
-            results.iter().flatten().filter_map(|pending| pending.deny().cloned()).collect();
+        let end = |pending: &Pending| Some(End { deny: pending.deny()?.clone(), hold: pending.holds() });
+        let ends: Vec<End> = results.iter().flatten().filter_map(end).collect();
         let (Some(journal), Some(known)) = (&mut self.journal, &self.known) else { return };
-        let Some(now) = denies.iter().map(|deny| deny.at).max() else { return };
-        if let Err(error) = journal.keep(known, denies, now) {
+        let Some(now) = ends.iter().map(|end| end.deny.at).max() else { return };
+        if let Err(error) = journal.keep(known, ends, now) {
             tracing::error!(%error, "the journal of ends cannot take an end; only the ledger has it");
         }
     }

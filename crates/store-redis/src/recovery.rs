@@ -68,18 +68,21 @@ impl Ledger {
         self.newest = generations.fold(self.newest, u64::max);
         shared.news.begin(found.news, &shared.signals);
         shared.signals.set_mending(found.mending || lost);
-        let before = self.known.replace(Known {
-            generation: found.generation.clone(),
-            home: link.home.clone(),
-            sequence: found.sequence,
-        });
-        let another = before.as_ref().is_none_or(|before| before.generation != found.generation);
-        let taken = self.take_up_as(shared, link, &found, another, lost).await;
-        if taken.is_err() {
-            // The next try compares with what was acknowledged, not with what was found and left as it is.
+        let before = self.known.as_ref().filter(|before| before.generation == found.generation);
+        let (another, sequence) = (before.is_none(), before.map_or(0, |before| before.sequence));
+        // The sequence that was found may be of a write that no replica has: a confirmed one raises it.
+        self.known = Some(Known { generation: found.generation.clone(), home: link.home.clone(), sequence });
+        self.take_up_as(shared, link, &found, another, lost).await
+    }
+
+    /// After a ledger was found and not taken up: the next try compares with what was confirmed, not with what was seen of
+    /// a primary that was perhaps being replaced.
+    pub(crate) fn back_to(&mut self, before: Option<Known>) {
+        let same = |known: &Known| before.as_ref().filter(|before| before.generation == known.generation);
+        let confirmed = |known: &Known| known.sequence > same(known).map_or(0, |before| before.sequence);
+        if !self.known.as_ref().is_some_and(confirmed) {
             self.known = before;
         }
-        taken
     }
 
     /// `another`: we knew another generation; `lost`: and it had more.
@@ -133,7 +136,9 @@ impl Ledger {
             }
             _ => return Ok(()),
         };
-        for slice in ends.chunks(SLICE) {
+        // They are kept as written into this generation, which a failover must not be able to take back.
+        let slices = std::iter::once(&[][..]).filter(|_| !ends.is_empty()).chain(ends.chunks(SLICE));
+        for slice in slices {
             let job = |(event, at): &(taskpass_lease::Event, _)| Job::new(Work::Apply(event.clone()), *at).0;
             let jobs: Vec<Job> = slice.iter().map(job).collect();
             match self.commit(shared, link, &jobs).await {

@@ -154,11 +154,14 @@ impl Writer {
         let shared = self.shared.clone();
         let mut link = Link::open(&shared.settings, &shared.layout.control()).await?;
         let before = self.ledger.known.clone();
-        let (history, newest) = self.ledger.take_up(&shared, &mut link).await?;
+        let history = match self.take_up(&mut link, before.as_ref()).await {
+            Ok(history) => history,
+            Err(trouble) => {
+                self.ledger.back_to(before);
+                return Err(trouble);
+            }
+        };
         *shared.history.write() = history;
-        self.settle_doubt(&mut link, before.as_ref(), &newest).await?;
-        // Who cannot write may be talking to a primary that was replaced: nothing is told before that is known.
-        self.confirm(&mut link).await?;
         let generation = self.ledger.known.as_ref().map_or("", |known| &known.generation);
         let reader = link.reader.clone().fenced(shared.layout.control(), generation);
         *shared.serving.write() = Some(Serving { reader, client: link.client.clone(), proved: now() });
@@ -167,6 +170,15 @@ impl Writer {
         // Whatever happened while nobody looked.
         shared.signals.tell_all();
         Ok(link)
+    }
+
+    async fn take_up(&mut self, link: &mut Link, before: Option<&Known>) -> Result<HistoryId, Trouble> {
+        let shared = self.shared.clone();
+        let (history, newest) = self.ledger.take_up(&shared, link).await?;
+        self.settle_doubt(link, before, &newest).await?;
+        // Who cannot write may be talking to a primary that was replaced: nothing is told before that is known.
+        self.confirm(link).await?;
+        Ok(history)
     }
 
     /// Serves until the store is closed.

@@ -8,7 +8,7 @@ use crate::{
     tables::{Table, Write},
 };
 use std::time::Duration;
-use taskpass_lease::{Event, Limits, Outcome, TaskState, step};
+use taskpass_lease::{Event, HoldChange, Limits, Outcome, TaskState, step};
 use taskpass_types::{DenyRecord, HistoryId, LeaseId, Reason, Refusal, Timestamp};
 
 /// How many records one settlement marks; keeps a commit short.
@@ -22,6 +22,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 pub struct Pending {
     outcome: Outcome,
     deny: Option<DenyRecord>,
+    hold: bool,
     approval: bool,
 }
 
@@ -34,6 +35,11 @@ impl Pending {
     /// The deny record that it wrote.
     pub fn deny(&self) -> Option<&DenyRecord> {
         self.deny.as_ref()
+    }
+
+    /// Whether it set a hold.
+    pub fn holds(&self) -> bool {
+        self.hold
     }
 
     /// Whether it wrote an approval.
@@ -56,7 +62,12 @@ pub fn apply(
     let view = load(write, event)?;
     let effects = step(view, event, limits, now)?;
     save(write, &effects, limits)?;
-    Ok(Pending { deny: effects.deny, approval: effects.approval.is_some(), outcome: effects.outcome })
+    Ok(Pending {
+        hold: matches!(effects.hold, Some(HoldChange::Set(..))),
+        approval: effects.approval.is_some(),
+        deny: effects.deny,
+        outcome: effects.outcome,
+    })
 }
 
 /// Handles one entry of the schedule: whatever it was, the entry is gone afterwards, so that none can be due for ever.

@@ -133,6 +133,15 @@ pub struct DenyRecord {
     pub at: Timestamp,
     /// When the last credential under it has expired by itself; verifiers may forget the record afterwards.
     pub until: Timestamp,
+    /// The resources that a credential under it can be for; empty: any.
+    pub audiences: Vec<ResourceName>,
+}
+
+impl DenyRecord {
+    /// Whether it matters to who guards this resource.
+    pub fn concerns(&self, resource: &ResourceName) -> bool {
+        self.audiences.is_empty() || self.audiences.contains(resource)
+    }
 }
 
 #[cfg(test)]

@@ -112,6 +112,12 @@ id!(
     "tc_"
 );
 id!(
+    /// Names one verifier's stream of the deny feed, `vs_…`. Only the verifier is told it, and it is random enough that
+    /// nobody else acknowledges in its name.
+    SessionId,
+    "vs_"
+);
+id!(
     /// Names one previewed change of the policies, `pl_…`.
     PlanId,
     "pl_"

@@ -19,7 +19,7 @@ mod time;
 
 pub use deny::{DenyRecord, DenySubject, EndReason, Epoch, HistoryId};
 pub use grant::{Confirmation, CredentialKind, Grant, Revocability, TaskPath};
-pub use id::{ApprovalId, CallId, DecisionId, LeaseId, ParseIdError, PlanId, TaskId};
+pub use id::{ApprovalId, CallId, DecisionId, LeaseId, ParseIdError, PlanId, SessionId, TaskId};
 pub use name::{
     ActionName, AgentId, DriftRuleId, GroupName, Initiator, KeyGeneration, Owner, ParseNameError,
     PolicyRevision, RequestId, ResourceName, TaskKind, TenantId, ToolName, UserName,

@@ -27,6 +27,7 @@ pub struct VerifierBuilder {
     pub(crate) channel: Channel,
     audience: Option<String>,
     tenant: Option<String>,
+    pub(crate) instance: String,
     pub(crate) max_stale: Duration,
     pub(crate) max_records: usize,
     pub(crate) clocks: (Arc<dyn Clock>, Arc<dyn Clock>),
@@ -38,6 +39,7 @@ impl VerifierBuilder {
             channel,
             audience: None,
             tenant: None,
+            instance: format!("{}-{:04x}", std::process::id(), fastrand::u16(..)),
             max_stale: MAX_STALE,
             max_records: MAX_RECORDS,
             clocks: (Arc::new(SystemClock::default()), Arc::new(Stopwatch::default())),
@@ -53,6 +55,13 @@ impl VerifierBuilder {
     /// The tenant whose credentials are taken; `default` when not said. The feed must be the same tenant's.
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// What receipts call this process, for example `web-1`; its process id and some letters when not said. Two processes
+    /// must not share a name.
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.instance = name.into();
         self
     }
 

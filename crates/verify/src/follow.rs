@@ -7,16 +7,22 @@
 //! fixes the clocks to each other anew.
 
 use crate::{
-    feed::{Applied, Feed, Resync},
+    feed::{Applied, Feed, Position, Resync},
     shared::Shared,
     wire::{Malformed, Message},
 };
 use std::{sync::Arc, time::Duration};
 use taskpass_crypto::Leeway;
-use taskpass_proto::v1::{WatchDeniesRequest, revocation_service_client::RevocationServiceClient};
+use taskpass_proto::v1::{
+    AcknowledgeDeniesRequest, WatchDeniesRequest, WatchDeniesResponse,
+    revocation_service_client::RevocationServiceClient,
+};
 use taskpass_types::Timestamp;
-use tokio::time::{error::Elapsed, sleep, timeout};
-use tonic::{Status, transport::Channel};
+use tokio::{
+    sync::watch,
+    time::{error::Elapsed, sleep, timeout},
+};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 /// How long the first message may take.
 const OPENING: Duration = Duration::from_secs(10);
@@ -62,14 +68,17 @@ pub(crate) struct Follower {
     client: RevocationServiceClient<Channel>,
     shared: Arc<Shared>,
     feed: Feed,
+    instance: String,
     /// Messages that this session applied.
     applied: u64,
+    /// What this session is acknowledged under.
+    session: Option<String>,
 }
 
 impl Follower {
-    pub(crate) fn new(channel: Channel, shared: Arc<Shared>, feed: Feed) -> Self {
+    pub(crate) fn new(channel: Channel, shared: Arc<Shared>, feed: Feed, instance: String) -> Self {
         let client = RevocationServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client, shared, feed, applied: 0 }
+        Self { client, shared, feed, instance, applied: 0, session: None }
     }
 
     /// Until it is cancelled.
@@ -78,6 +87,7 @@ impl Follower {
         let mut resume = false;
         loop {
             self.applied = 0;
+            self.session = None;
             self.feed.begin();
             let Err(lost) = self.session(resume).await;
             // What the broker could not go on from, or we could not, is not tried twice.
@@ -91,13 +101,30 @@ impl Follower {
 
     async fn session(&mut self, resume: bool) -> Result<std::convert::Infallible, Lost> {
         let position = self.feed.position().filter(|_| resume);
-        let request = position.map_or_else(WatchDeniesRequest::default, |held| WatchDeniesRequest {
-            history_id: held.history.to_string(),
-            epoch: held.epoch.0,
-        });
+        let request = WatchDeniesRequest {
+            history_id: position.map(|held| held.history.to_string()).unwrap_or_default(),
+            epoch: position.map_or(0, |held| held.epoch.0),
+            audience: self.shared.audience.to_string(),
+            instance: self.instance.clone(),
+            max_stale: prost_types::Duration::try_from(self.shared.max_stale).ok(),
+        };
         let asked_at = self.shared.stopwatch.now();
-        let mut stream =
+        let stream =
             timeout(OPENING, self.client.watch_denies(request)).await?.map_err(Box::new)?.into_inner();
+        let enforced = watch::Sender::new(None);
+        let acknowledging = acknowledge(self.client.clone(), enforced.subscribe());
+        tokio::select! {
+            lost = self.follow(stream, asked_at, &enforced) => lost,
+            never = acknowledging => never,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        mut stream: Streaming<WatchDeniesResponse>,
+        asked_at: Timestamp,
+        enforced: &watch::Sender<Option<Enforced>>,
+    ) -> Result<std::convert::Infallible, Lost> {
         let mut anchor = None;
         let mut patience = OPENING;
         loop {
@@ -107,6 +134,7 @@ impl Follower {
             let now = self.shared.stopwatch.now();
             let sent_at = anchor.date(message.sent_at).min(now);
             self.apply(message, sent_at)?;
+            self.tell(enforced);
             let late = now.since(sent_at);
             if late > self.shared.max_stale / 2 {
                 return Err(Lost::Late(late));
@@ -117,6 +145,9 @@ impl Follower {
 
     fn apply(&mut self, mut message: Message, sent_at: Timestamp) -> Result<(), Resync> {
         let keys = message.keys.take();
+        if let Some(session) = message.session.take() {
+            self.session = Some(session);
+        }
         let news = message.snapshot || !message.records.is_empty();
         let horizon = self.shared.wall.now().minus(Leeway::MAX.as_duration());
         let applied = self.feed.apply(message, horizon)?;
@@ -129,6 +160,56 @@ impl Follower {
         }
         self.applied += 1;
         Ok(())
+    }
+
+    /// What is enforced by now is acknowledged, when that is new. The parts of a snapshot are not enforced yet.
+    fn tell(&self, enforced: &watch::Sender<Option<Enforced>>) {
+        let held = self.session.clone().zip(self.feed.position());
+        enforced.send_if_modified(|told| {
+            let new = *told != held;
+            *told = held;
+            new
+        });
+    }
+}
+
+/// Under which session, and up to where.
+type Enforced = (String, Position);
+
+/// Tells the broker what is enforced, one call at a time: while one is under way, what comes meanwhile is told with the
+/// next. What cannot be told is told again; a verifier that cannot is only missing in receipts, and refuses all the same.
+async fn acknowledge(
+    mut client: RevocationServiceClient<Channel>,
+    mut enforced: watch::Receiver<Option<Enforced>>,
+) -> Result<std::convert::Infallible, Lost> {
+    loop {
+        let Some((session_id, held)) = enforced.borrow_and_update().clone() else {
+            changed(&mut enforced).await;
+            continue;
+        };
+        let request = AcknowledgeDeniesRequest {
+            session_id,
+            history_id: held.history.to_string(),
+            epoch: held.epoch.0,
+        };
+        match timeout(SILENCE, client.acknowledge_denies(request)).await {
+            Ok(Err(status)) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => {
+                sleep(BACKOFF).await
+            }
+            Ok(Err(status)) => {
+                tracing::warn!(reason = %status.message(), "the broker takes no acknowledgement");
+                changed(&mut enforced).await;
+            }
+            Ok(Ok(_)) => changed(&mut enforced).await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits for ever once there is nobody left who could tell of a change.
+async fn changed(enforced: &mut watch::Receiver<Option<Enforced>>) {
+    if enforced.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

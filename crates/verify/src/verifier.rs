@@ -47,7 +47,7 @@ impl Verifier {
         let feed = Feed::new(builder.max_records);
         let shared =
             Arc::new(Shared::new((audience, tenant), builder.max_stale, builder.clocks, feed.denies()));
-        let follower = Follower::new(builder.channel, Arc::clone(&shared), feed);
+        let follower = Follower::new(builder.channel, Arc::clone(&shared), feed, builder.instance);
         let stop = CancellationToken::new();
         TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(follower.run()));
         Self { shared, _stop: Arc::new(stop.drop_guard()) }

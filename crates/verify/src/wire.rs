@@ -29,6 +29,8 @@ pub struct Message {
     pub keys: Option<Keys>,
     /// The rest follows at once.
     pub more: bool,
+    /// What to acknowledge under, in the first message; a broker that takes no acknowledgements gives none.
+    pub session: Option<String>,
 }
 
 /// A message that is not understood.
@@ -54,6 +56,7 @@ impl TryFrom<v1::WatchDeniesResponse> for Message {
             sent_at: instant(message.send_time).ok_or_else(|| malformed("its time"))?,
             keys: message.keys.map(|keys| Keys::parse(&keys)).transpose()?,
             more: message.more,
+            session: Some(message.session_id).filter(|id| !id.is_empty()),
         })
     }
 }

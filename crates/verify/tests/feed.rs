@@ -58,6 +58,7 @@ fn snapshot(records: &[Record]) -> Message {
         sent_at: NEVER,
         keys: None,
         more: false,
+        session: None,
     }
 }
 

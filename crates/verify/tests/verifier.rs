@@ -409,3 +409,41 @@ async fn the_first_page_of_a_snapshot_accepts_nothing_yet() {
     verifier.ready().await;
     assert_eq!(code(verifier.verify_token(&token)), "denied");
 }
+
+#[tokio::test]
+async fn what_is_enforced_is_acknowledged_and_nothing_before() {
+    let mut broker = Broker::start();
+    let verifier = broker.builder().instance("web-1").start().unwrap();
+    let session = broker.session().await;
+    assert_eq!(
+        (session.request.audience.as_str(), session.request.instance.as_str()),
+        ("billing-api", "web-1")
+    );
+    let stale = session.request.max_stale.unwrap();
+    assert_eq!(u64::try_from(stale.seconds).unwrap(), MAX_STALE.as_secs());
+    // The first page of a snapshot is not enforced yet.
+    let page = broker.snapshot(3, vec![lease(1, &grant())]);
+    session.say(WatchDeniesResponse { more: true, epoch: 1, ..page.clone() }).await;
+    session
+        .say(WatchDeniesResponse {
+            session_id: String::new(),
+            snapshot: false,
+            after_epoch: 1,
+            records: vec![],
+            keys: None,
+            ..page
+        })
+        .await;
+    verifier.ready().await;
+    let first = broker.acknowledged.recv().await.unwrap();
+    assert_eq!((first.session_id.as_str(), first.epoch), (common::SESSION, 3));
+    assert_eq!(first.history_id, HISTORY.to_string());
+    // What concerns others is skipped, and covered all the same.
+    session.say(WatchDeniesResponse { epoch: 9, ..broker.delta(3, vec![]) }).await;
+    assert_eq!(broker.acknowledged.recv().await.unwrap().epoch, 9);
+    // A message that does not follow is not.
+    session.say(WatchDeniesResponse { epoch: 12, ..broker.delta(11, vec![]) }).await;
+    let session = broker.session().await;
+    session.say(broker.snapshot(12, vec![])).await;
+    assert_eq!(broker.acknowledged.recv().await.unwrap().epoch, 12);
+}

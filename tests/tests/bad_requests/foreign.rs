@@ -17,7 +17,7 @@ async fn tries(desk: &Desk, rival: &Client, task: &str) -> Vec<Refused> {
             "issue" => rival.issue(token(task)).await.map(drop),
             "complete" => rival.complete(task).await.map(drop),
             _ => {
-                let request = CancelTaskRequest { task_id: task.to_owned(), reason: String::new() };
+                let request = CancelTaskRequest { task_id: task.to_owned(), ..Default::default() };
                 let cancelled = TaskServiceClient::new(rival.channel()).cancel_task(request).await;
                 cancelled.map(drop).map_err(Refused::from)
             }

@@ -14,6 +14,7 @@ async fn what_was_acknowledged_holds_whatever_strikes() {
     assert_eq!(report.rounds, 60);
     assert!(report.ended >= 60 * 6, "clients did too little for this to say anything: {report}");
     assert!(report.lost.is_empty() && report.broken.is_empty(), "{report}");
+    assert!(report.left_out.is_empty(), "run `cargo xtask servers` first: {report}");
     assert!(report.longest_recovery.0 <= RECOVERY, "{report}");
 }
 

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod campaign;
+mod holds;
 mod keys;
 mod loss;
 mod restarts;

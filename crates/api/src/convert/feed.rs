@@ -1,17 +1,84 @@
-//! The deny feed's messages.
+//! The deny feed's messages, and what verifiers say back.
 
 use super::{invalid, record::reason, timestamp};
-use taskpass_broker::{FeedMessage, Resume, VerificationKeys};
+use std::time::Duration;
+use taskpass_broker::{
+    Acknowledged, Enforcement, FeedMessage, Resume, Standing, VerificationKeys, VerifierStanding, WatchAsk,
+};
 use taskpass_proto::v1::{self, deny_record::Subject};
-use taskpass_types::{DenyRecord, DenySubject, Epoch, HistoryId, Refusal, base32};
+use taskpass_types::{DenyRecord, DenySubject, Epoch, HistoryId, Refusal, ResourceName, base32};
 
-pub(crate) fn resume(request: &v1::WatchDeniesRequest) -> Result<Option<Resume>, Refusal> {
-    if request.history_id.is_empty() {
-        return Ok(None);
+/// Longer than that, whoever waits had better ask again.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn watch_ask(request: v1::WatchDeniesRequest) -> Result<WatchAsk, Refusal> {
+    let audience = match request.audience.as_str() {
+        "" => None,
+        name => Some(ResourceName::new(name).map_err(|error| invalid("audience", error))?),
+    };
+    let max_stale = request.max_stale.map(|span| duration("max_stale", span)).transpose()?;
+    let resume = match request.history_id.as_str() {
+        "" => None,
+        id => Some(Resume { history: history(id)?, epoch: Epoch(request.epoch) }),
+    };
+    Ok(WatchAsk { resume, audience, instance: request.instance, max_stale })
+}
+
+pub(crate) fn acknowledged(request: &v1::AcknowledgeDeniesRequest) -> Result<Acknowledged, Refusal> {
+    Ok(Acknowledged {
+        session: request.session_id.parse().map_err(|error| invalid("session_id", error))?,
+        history: history(&request.history_id)?,
+        epoch: Epoch(request.epoch),
+    })
+}
+
+fn history(id: &str) -> Result<HistoryId, Refusal> {
+    let history =
+        base32::decode_128(id).ok_or_else(|| invalid("history_id", "it is not what a feed said"))?;
+    Ok(HistoryId(history.to_be_bytes()))
+}
+
+/// How long a caller waits for verifiers, at most [`LONGEST_WAIT`]; `None`: it does not ask for them.
+pub(crate) fn patience(wait: Option<prost_types::Duration>) -> Result<Option<Duration>, Refusal> {
+    Ok(wait.map(|wait| duration("wait", wait)).transpose()?.map(|wait| wait.min(LONGEST_WAIT)))
+}
+
+/// Taken apart by hand, as [`super::ttl`] is; unlike that, it may be short and even nothing.
+fn duration(field: &'static str, span: prost_types::Duration) -> Result<Duration, Refusal> {
+    let seconds = u64::try_from(span.seconds).ok();
+    let nanos = u32::try_from(span.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let both = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
+    both.ok_or_else(|| invalid(field, "it is negative or no span of time"))
+}
+
+pub(crate) fn enforcement(enforcement: Enforcement) -> v1::Enforcement {
+    let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+    v1::Enforcement {
+        epoch: enforcement.epoch.0,
+        time: Some(timestamp(enforcement.at)),
+        enforced: count(enforcement.enforced),
+        verifiers: count(enforcement.all),
+        accepted_until: enforcement.accepted_until.map(timestamp),
+        standings: enforcement.verifiers.into_iter().map(standing).collect(),
     }
-    let history = base32::decode_128(&request.history_id)
-        .ok_or_else(|| invalid("history_id", "it is not what a feed said"))?;
-    Ok(Some(Resume { history: HistoryId(history.to_be_bytes()), epoch: Epoch(request.epoch) }))
+}
+
+fn standing(verifier: VerifierStanding) -> v1::VerifierStanding {
+    use v1::verifier_standing::State;
+    let accepts_until = verifier.accepts_until().map(timestamp);
+    let (state, after) = match verifier.standing {
+        Standing::Enforces { after } => (State::Enforces, Some(after)),
+        Standing::Offline { .. } => (State::Offline, None),
+        Standing::Unproven { .. } => (State::Unproven, None),
+        Standing::Waiting { .. } => (State::Waiting, None),
+    };
+    v1::VerifierStanding {
+        name: verifier.name,
+        audience: verifier.audience.map(String::from).unwrap_or_default(),
+        state: state.into(),
+        after: after.and_then(|after| prost_types::Duration::try_from(after).ok()),
+        accepts_until,
+    }
 }
 
 pub(crate) fn feed_message(message: FeedMessage) -> v1::WatchDeniesResponse {
@@ -24,6 +91,7 @@ pub(crate) fn feed_message(message: FeedMessage) -> v1::WatchDeniesResponse {
         send_time: Some(timestamp(message.sent_at)),
         keys: message.keys.map(keys),
         more: message.more,
+        session_id: message.session.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

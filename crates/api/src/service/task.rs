@@ -1,5 +1,6 @@
 use super::{cursor, named};
 use crate::{Api, convert};
+use taskpass_broker::Dead;
 use taskpass_proto::v1::{self, task_service_server::TaskService};
 use taskpass_store::TaskQuery;
 use taskpass_types::EndReason;
@@ -79,17 +80,18 @@ impl TaskService for Api {
         &self,
         request: Request<v1::CompleteTaskRequest>,
     ) -> Result<Response<v1::CompleteTaskResponse>, Status> {
-        let task = self.end(&request, &request.get_ref().task_id, EndReason::Completed, "").await?;
-        Ok(Response::new(v1::CompleteTaskResponse { task: Some(task) }))
+        let v1::CompleteTaskRequest { task_id, wait } = request.get_ref();
+        let (task, enforcement) = self.end(&request, task_id, EndReason::Completed, "", *wait).await?;
+        Ok(Response::new(v1::CompleteTaskResponse { task: Some(task), enforcement }))
     }
 
     async fn cancel_task(
         &self,
         request: Request<v1::CancelTaskRequest>,
     ) -> Result<Response<v1::CancelTaskResponse>, Status> {
-        let v1::CancelTaskRequest { task_id, reason } = request.get_ref();
-        let task = self.end(&request, task_id, EndReason::Cancelled, reason).await?;
-        Ok(Response::new(v1::CancelTaskResponse { task: Some(task) }))
+        let v1::CancelTaskRequest { task_id, reason, wait } = request.get_ref();
+        let (task, enforcement) = self.end(&request, task_id, EndReason::Cancelled, reason, *wait).await?;
+        Ok(Response::new(v1::CancelTaskResponse { task: Some(task), enforcement }))
     }
 }
 
@@ -100,11 +102,14 @@ impl Api {
         id: &str,
         reason: EndReason,
         why: &str,
-    ) -> Result<v1::Task, Status> {
+        wait: Option<prost_types::Duration>,
+    ) -> Result<(v1::Task, Option<v1::Enforcement>), Status> {
         let caller = self.caller(request.extensions()).await?;
-        let id = self.task_id(&caller, id).await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let asked = async { Ok((self.task_id(&caller, id).await?, convert::patience(wait)?)) };
+        let (id, wait) = asked.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
         let (broker, why) = (self.broker.clone(), why.to_owned());
         let task = self.run(async move { broker.end_task(caller, id, reason, &why).await }).await?;
-        Ok(convert::task(task))
+        let enforcement = self.enforcement(&task.tenant, Dead::task(&task), wait).await;
+        Ok((convert::task(task), enforcement))
     }
 }

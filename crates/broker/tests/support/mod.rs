@@ -10,7 +10,7 @@ use taskpass_attest::{Identity, Selector};
 use taskpass_audit::{AuditLog, Entry, Recorder, testing::FaultyRecorder};
 use taskpass_broker::{
     Broker, Caller, DriftRules, IssueAsk, Issued, Parts, PolicyKeeper, Registered, Registration, Registry,
-    RegistryKeeper, RenewAsk, ResourceEntry, Role, Settings, StartAsk, UserEntry,
+    RegistryKeeper, RenewAsk, ResourceEntry, Role, RoleEntry, Settings, StartAsk, UserEntry,
 };
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Credential, Form, JwtIssuer, X509Issuer};
@@ -177,11 +177,11 @@ pub fn registered() -> Registered {
             user("omar", &[]),
         ],
         roles: vec![
-            (Role::Operator, "maya".to_owned(), selectors("operator")),
-            (Role::Orchestrator, "scheduler".to_owned(), selectors("orchestrator")),
-            (Role::Verifier, "billing-api".to_owned(), selectors("verifier")),
+            role(Role::Operator, "maya", "operator", &[]),
+            role(Role::Orchestrator, "scheduler", "orchestrator", &[]),
+            role(Role::Verifier, "billing-api", "verifier", &[]),
+            role(Role::Verifier, "mail", "mail-verifier", &["mail"]),
         ],
-        audiences: Default::default(),
         resources: vec![ResourceEntry {
             name: ResourceName::new("billing-api").unwrap(),
             labels: Default::default(),
@@ -189,6 +189,11 @@ pub fn registered() -> Registered {
             sensitivity: Some("low".to_owned()),
         }],
     }
+}
+
+fn role(role: Role, name: &str, selector: &str, resources: &[&str]) -> RoleEntry {
+    let resources = resources.iter().map(|name| ResourceName::new(*name).unwrap()).collect();
+    RoleEntry { role, name: name.to_owned(), selectors: selectors(selector), resources }
 }
 
 pub fn start() -> StartAsk {

@@ -1,7 +1,7 @@
 //! Opens every adapter that the configuration names.
 
 use crate::config::{Config, Seal, Selectors};
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use taskpass_attest::{
     Attestor, Attestors,
     spiffe::{BundleError, BundleFile, BundleFiles, X509Attestor},
@@ -10,7 +10,7 @@ use taskpass_attest::{
 use taskpass_audit::{Action, Actor, AuditError, AuditLog, Event, Recorder as _};
 use taskpass_broker::{
     ChannelSettings, DriftRule, DriftRules, DriftRulesError, Parts, PolicyKeeper, Registered, Registration,
-    Registry, RegistryError, RegistryKeeper, ResourceEntry, Role, Settings, UserEntry,
+    Registry, RegistryError, RegistryKeeper, ResourceEntry, Role, RoleEntry, Settings, UserEntry,
 };
 use taskpass_crypto::{KeyError, KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Issuer, JwtIssuer, X509Issuer};
@@ -229,11 +229,19 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
     });
     let roles = [(Role::Operator, &config.operators), (Role::Orchestrator, &config.orchestrators)];
     let roles = roles.into_iter().flat_map(|(role, entries)| {
-        entries.iter().cloned().map(move |entry| (role, entry.name, entry.selectors.into_set()))
+        entries.iter().cloned().map(move |entry| RoleEntry {
+            role,
+            name: entry.name,
+            selectors: entry.selectors.into_set(),
+            resources: BTreeSet::new(),
+        })
     });
-    let verifiers = config.verifiers.iter().cloned();
-    let verifiers = verifiers.map(|entry| (Role::Verifier, entry.name, entry.selectors.into_set()));
-    let audiences = config.verifiers.iter().cloned().map(|entry| (entry.name, entry.resources));
+    let verifiers = config.verifiers.iter().cloned().map(|entry| RoleEntry {
+        role: Role::Verifier,
+        name: entry.name,
+        selectors: entry.selectors.into_set(),
+        resources: entry.resources,
+    });
     let resources = config.resources.iter().cloned().map(|resource| ResourceEntry {
         name: resource.name,
         labels: resource.labels,
@@ -244,7 +252,6 @@ pub(super) fn registry(config: &Config) -> Result<(Registry, DriftRules), StartE
         agents: agents.collect(),
         users: users.collect(),
         roles: roles.chain(verifiers).collect(),
-        audiences: audiences.filter(|(_, resources)| !resources.is_empty()).collect(),
         resources: resources.collect(),
     };
     let rules = DriftRules::new(config.drift.iter().cloned().map(DriftRule::from).collect())?;

@@ -36,10 +36,10 @@ impl Config {
             "trust_domain",
             self.bundles.iter().map(|bundle| &bundle.trust_domain),
         ));
-        problems.extend(twice(text, "verifiers", "name", self.verifiers.iter().map(|one| &one.name)));
         for (list, roles) in [("operators", &self.operators), ("orchestrators", &self.orchestrators)] {
             problems.extend(twice(text, list, "name", roles.iter().map(|role| &role.name)));
         }
+        problems.extend(twice(text, "verifiers", "name", self.verifiers.iter().map(|entry| &entry.name)));
         problems
     }
 

@@ -126,7 +126,8 @@ pub struct VerifierEntry {
     pub name: String,
     /// What its evidence has to prove.
     pub selectors: Selectors,
-    /// The resources that it is: it is told about tokens for these only. None: for the one that is named as it is.
+    /// The resources that it is: it is told of nothing else. None: of everything that is denied, and about tokens for the
+    /// resource that is named as it is.
     #[serde(default)]
     pub resources: BTreeSet<ResourceName>,
 }

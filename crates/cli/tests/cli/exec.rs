@@ -87,6 +87,8 @@ async fn signals_are_passed_on_and_a_signal_is_an_exit_code() {
     send(&child, Signal::USR1);
     assert_eq!(child.wait().await.unwrap().code(), Some(9));
     let (mut child, _) = ready(&house, &[], "echo ready; exec cat").await;
+    // Waiting would close it, and `cat` could end by itself before the signal arrives.
+    let _stdin = child.stdin.take();
     send(&child, Signal::TERM);
     assert_eq!(child.wait().await.unwrap().code(), Some(128 + 15));
     assert_eq!(states(&house).await, ["completed", "completed"]);

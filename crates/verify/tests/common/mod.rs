@@ -8,7 +8,8 @@ use futures::{StreamExt, stream::BoxStream};
 use std::{sync::Arc, time::Duration};
 use taskpass_crypto::{CsrKey, KeyPolicy, KeyRing, SealKey, x509::csr};
 use taskpass_proto::v1::{
-    DenyRecord, EndReason, VerificationKeys, WatchDeniesRequest, WatchDeniesResponse,
+    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, DenyRecord, EndReason, VerificationKeys,
+    WatchDeniesRequest, WatchDeniesResponse,
     deny_record::Subject,
     revocation_service_server::{RevocationService, RevocationServiceServer},
 };
@@ -28,6 +29,7 @@ use tonic::{
 pub(crate) const ISSUER: &str = "https://taskpass.acme.test";
 pub(crate) const T0: Timestamp = Timestamp::from_secs(1_790_000_000);
 pub(crate) const MAX_STALE: Duration = Duration::from_secs(60);
+pub(crate) const SESSION: &str = "vs_00000000000000000000000001";
 pub(crate) const HISTORY: HistoryId = HistoryId([1; 16]);
 
 /// One call of `WatchDenies`, for the test to answer.
@@ -42,11 +44,25 @@ impl Session {
     }
 }
 
-struct Fake(mpsc::Sender<Session>);
+struct Fake {
+    sessions: mpsc::Sender<Session>,
+    acknowledged: mpsc::Sender<AcknowledgeDeniesRequest>,
+}
 
 #[tonic::async_trait]
 impl RevocationService for Fake {
     type WatchDeniesStream = BoxStream<'static, Result<WatchDeniesResponse, Status>>;
+
+    async fn acknowledge_denies(
+        &self,
+        request: Request<AcknowledgeDeniesRequest>,
+    ) -> Result<Response<AcknowledgeDeniesResponse>, Status> {
+        self.acknowledged
+            .send(request.into_inner())
+            .await
+            .map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(AcknowledgeDeniesResponse {}))
+    }
 
     async fn watch_denies(
         &self,
@@ -54,7 +70,7 @@ impl RevocationService for Fake {
     ) -> Result<Response<Self::WatchDeniesStream>, Status> {
         let (answers, stream) = mpsc::channel(16);
         let session = Session { request: request.into_inner(), answers };
-        self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 }
@@ -63,6 +79,7 @@ impl RevocationService for Fake {
 pub(crate) struct Broker {
     pub(crate) channel: Channel,
     pub(crate) sessions: mpsc::Receiver<Session>,
+    pub(crate) acknowledged: mpsc::Receiver<AcknowledgeDeniesRequest>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ring: KeyRing,
     _dir: tempfile::TempDir,
@@ -76,10 +93,12 @@ impl Broker {
         let socket = dir.path().join("broker.sock");
         let incoming = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
         let (told, sessions) = mpsc::channel(16);
-        let server = Server::builder().add_service(RevocationServiceServer::new(Fake(told)));
+        let (noted, acknowledged) = mpsc::channel(1024);
+        let server = Server::builder()
+            .add_service(RevocationServiceServer::new(Fake { sessions: told, acknowledged: noted }));
         TaskTracker::new().spawn(server.serve_with_incoming(incoming));
         let channel = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap().connect_lazy();
-        Self { channel, sessions, clock, ring, _dir: dir }
+        Self { channel, sessions, acknowledged, clock, ring, _dir: dir }
     }
 
     pub(crate) fn builder(&self) -> VerifierBuilder {
@@ -112,12 +131,20 @@ impl Broker {
             send_time: time(self.clock.now()),
             keys: Some(keys(&self.ring)),
             more: false,
+            session_id: SESSION.to_owned(),
         }
     }
 
     pub(crate) fn delta(&self, after_epoch: u64, records: Vec<DenyRecord>) -> WatchDeniesResponse {
         let epoch = records.last().map_or(after_epoch, |record| record.epoch);
-        WatchDeniesResponse { after_epoch, snapshot: false, keys: None, ..self.snapshot(epoch, records) }
+        let session_id = String::new();
+        WatchDeniesResponse {
+            after_epoch,
+            snapshot: false,
+            keys: None,
+            session_id,
+            ..self.snapshot(epoch, records)
+        }
     }
 
     pub(crate) fn token(&self, grant: &Grant) -> String {

@@ -1,10 +1,11 @@
 //! `taskpass lease kill`.
 
 use crate::{
+    args::Verifiers,
     error::{Exit, Failure},
     output::{Record, Style},
     session::{Outcome, Session},
-    view::LeaseView,
+    view::{EnforcementView, LeaseView},
 };
 use clap::Args;
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub(crate) struct Kill {
     /// Yes, all of them
     #[arg(short, long)]
     yes: bool,
+    #[command(flatten)]
+    verifiers: Verifiers,
 }
 
 /// One kill.
@@ -38,6 +41,8 @@ pub(crate) struct Kill {
 struct KillView {
     lease: LeaseView,
     held: bool,
+    /// Null: not waited for, or it ended with what was above it.
+    enforcement: Option<EnforcementView>,
 }
 
 impl Kill {
@@ -48,7 +53,7 @@ impl Kill {
             let killed = self.kill(&broker, id, session).await?;
             session.out.one(&killed)?;
             self.say_next(session, std::slice::from_ref(&killed));
-            return Ok(Exit::Done);
+            return Ok(self.verifiers.exit([&killed.enforcement]));
         }
         let (mut killed, mut failed) = (Vec::new(), Vec::new());
         for id in &self.ids {
@@ -59,7 +64,10 @@ impl Kill {
         }
         session.out.list(&killed, "")?;
         self.say_next(session, &killed);
-        session.finish(killed.len(), &failed)
+        Ok(match session.finish(killed.len(), &failed)? {
+            Exit::Done => self.verifiers.exit(killed.iter().map(|killed| &killed.enforcement)),
+            other => other,
+        })
     }
 
     /// Several at once are confirmed, and explained to whoever reads the audit log.
@@ -81,12 +89,17 @@ impl Kill {
             lease_id: id.to_owned(),
             reason: self.reason.clone().unwrap_or_default(),
             reissue_ok: self.reissue_ok,
+            wait: self.verifiers.wait(),
         };
         let answer = broker.kill_lease(request).await?;
         let lease = answer
             .lease
             .ok_or_else(|| Failure::new(Exit::Unexpected, "the broker's answer has no lease in it"))?;
-        Ok(KillView { lease: LeaseView::new(lease, session.now()), held: answer.held })
+        Ok(KillView {
+            lease: LeaseView::new(lease, session.now()),
+            held: answer.held,
+            enforcement: answer.enforcement.map(EnforcementView::from),
+        })
     }
 
     fn say_next(&self, session: &Session, killed: &[KillView]) {
@@ -124,7 +137,9 @@ impl Record for KillView {
         vec![style.id(&self.lease.id), self.ended(style), self.hold()]
     }
     fn details(&self, style: &Style) -> Vec<(&'static str, String)> {
-        vec![("lease", self.lease.id.clone()), ("end", self.ended(style)), ("hold", self.hold())]
+        let killed = [("lease", self.lease.id.clone()), ("end", self.ended(style)), ("hold", self.hold())];
+        let enforced = self.enforcement.iter().flat_map(|enforcement| enforcement.details(style));
+        killed.into_iter().chain(enforced).collect()
     }
 }
 
@@ -134,7 +149,8 @@ mod tests {
 
     fn kill(ids: usize, yes: bool, reason: Option<&str>) -> Result<(), Failure> {
         let ids = vec!["ls_7h2kq4".to_owned(); ids];
-        Kill { ids, reason: reason.map(str::to_owned), reissue_ok: false, yes }.check()
+        let verifiers = Verifiers::default();
+        Kill { ids, reason: reason.map(str::to_owned), reissue_ok: false, yes, verifiers }.check()
     }
 
     #[test]

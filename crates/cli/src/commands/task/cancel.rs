@@ -1,11 +1,12 @@
 //! `taskpass task cancel`.
 
+use super::ended::EndedView;
 use crate::{
-    error::Exit,
+    args::Verifiers,
     session::{Outcome, Session},
-    view::TaskView,
 };
 use clap::Args;
+use taskpass_proto::v1;
 
 /// Call a task off; everything under it dies
 #[derive(Args)]
@@ -16,14 +17,15 @@ pub(crate) struct Cancel {
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
+    #[command(flatten)]
+    verifiers: Verifiers,
 }
 
 impl Cancel {
     pub(super) async fn run(self, session: &Session) -> Outcome {
-        let task = session.broker().await?.cancel_task(self.id, self.reason).await?;
-        let task = TaskView::new(task, session.now());
-        session.out.one(&task)?;
-        session.out.hint(&format!("taskpass lease list --all --task {}", session.out.style.id(&task.id)));
-        Ok(Exit::Done)
+        let request =
+            v1::CancelTaskRequest { task_id: self.id, reason: self.reason, wait: self.verifiers.wait() };
+        let answer = session.broker().await?.cancel(request).await?;
+        EndedView::show(answer.task, answer.enforcement, self.verifiers, session)
     }
 }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod complete;
+mod ended;
 mod list;
 mod release;
 mod show;

@@ -1,0 +1,353 @@
+//! Which verifiers follow the feed, and which epoch each of them says that it enforces: what a kill's receipt rests on.
+//!
+//! Invariants: nobody is counted as enforcing more than it was sent, and who claims it stays *unproven*; a verifier that went
+//! away is remembered for as long as it may go on accepting; what is remembered is bounded; and each tenant sees its own.
+
+use crate::{Broker, Caller, WatchAsk};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use taskpass_lease::{End, Lease, Task};
+use taskpass_types::{
+    DenyRecord, Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp,
+};
+use tokio::{sync::watch, time::timeout};
+
+/// How many streams are open or remembered at most.
+const MOST: usize = 16_384;
+/// How long a verifier that did not say how long it accepts without hearing anything is remembered: the longest that a
+/// credential may live.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// How much of an instance's name counts.
+const INSTANCE: usize = 128;
+/// How many verifiers a receipt lists; those that do not enforce come first.
+const LISTED: usize = 256;
+
+/// Who follows what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Follows {
+    tenant: TenantId,
+    name: String,
+    audience: Option<ResourceName>,
+    max_stale: Option<Duration>,
+}
+
+impl Follows {
+    /// `registered` is the name that the caller is registered under.
+    pub(crate) fn new(tenant: TenantId, registered: &str, ask: &WatchAsk) -> Self {
+        let instance: String =
+            ask.instance.chars().filter(|letter| !letter.is_control()).take(INSTANCE).collect();
+        let name =
+            if instance.is_empty() { registered.to_owned() } else { format!("{registered}/{instance}") };
+        Self { tenant, name, audience: ask.audience.clone(), max_stale: ask.max_stale }
+    }
+
+    /// Whether `other` is the same verifier, come back.
+    fn is_again(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.name == other.name && self.audience == other.audience
+    }
+}
+
+/// All of them.
+#[derive(Clone, Default)]
+pub(crate) struct Verifiers {
+    entries: Arc<Mutex<HashMap<SessionId, Entry>>>,
+    /// Told at every acknowledgement.
+    acknowledged: Arc<watch::Sender<u64>>,
+}
+
+struct Entry {
+    follows: Follows,
+    /// What it was sent, and as of when that was so.
+    sent: Option<(HistoryId, Epoch, Timestamp)>,
+    /// What it says that it enforces, and when it said so.
+    enforces: Option<(Epoch, Timestamp)>,
+    /// It claimed more than it was sent.
+    lied: bool,
+    gone: bool,
+}
+
+impl Entry {
+    /// Until when it may accept something of which it has not heard that it is dead.
+    fn may_accept_until(&self, dead: &Dead) -> Timestamp {
+        let heard = self.sent.map_or(dead.at, |(.., as_of)| as_of.min(dead.at));
+        let alone = self.follows.max_stale.map_or(dead.until, |limit| heard.plus(limit));
+        alone.min(dead.until)
+    }
+
+    fn is_forgotten(&self, now: Timestamp) -> bool {
+        let heard = self.sent.map_or(Timestamp::default(), |(.., as_of)| as_of);
+        self.gone && heard.plus(self.follows.max_stale.unwrap_or(LONGEST)) < now
+    }
+
+    fn standing(&self, dead: &Dead) -> VerifierStanding {
+        let accepts_until = self.may_accept_until(dead);
+        let standing = match self.enforces {
+            _ if self.lied => Standing::Unproven { accepts_until },
+            Some((epoch, since)) if epoch >= dead.epoch => Standing::Enforces { after: since.since(dead.at) },
+            _ if self.gone => Standing::Offline { accepts_until },
+            _ => Standing::Waiting { accepts_until },
+        };
+        VerifierStanding {
+            name: self.follows.name.clone(),
+            audience: self.follows.audience.clone(),
+            standing,
+        }
+    }
+}
+
+/// One open stream; dropping it means that the verifier is gone.
+pub(crate) struct Session {
+    id: SessionId,
+    verifiers: Verifiers,
+}
+
+impl Session {
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// It is about to be sent all up to `epoch`, as it was at `as_of`.
+    pub(crate) fn sends(&self, history: HistoryId, epoch: Epoch, as_of: Timestamp) {
+        if let Some(entry) = self.verifiers.entries.lock().get_mut(&self.id) {
+            if entry.sent.is_some_and(|(before, ..)| before != history) {
+                entry.enforces = None;
+            }
+            entry.sent = Some((history, epoch, as_of));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(entry) = self.verifiers.entries.lock().get_mut(&self.id) {
+            entry.gone = true;
+        }
+    }
+}
+
+impl Verifiers {
+    /// # Errors
+    /// `QUOTA_EXCEEDED`.
+    pub(crate) fn open(&self, follows: Follows, now: Timestamp) -> Result<Session, Refusal> {
+        let mut entries = self.entries.lock();
+        // Who comes back takes its old place: it still holds what it held.
+        entries
+            .retain(|_, entry| !(entry.is_forgotten(now) || entry.gone && entry.follows.is_again(&follows)));
+        if entries.len() >= MOST {
+            return Err(Refusal::new(
+                Reason::QuotaExceeded,
+                format!("{MOST} verifiers follow this broker, and no more can"),
+            )
+            .fix("start another broker of the fleet, or let processes of one machine share a verifier"));
+        }
+        let id = SessionId::new();
+        let entry = Entry { follows, sent: None, enforces: None, lied: false, gone: false };
+        entries.insert(id, entry);
+        metrics::gauge!("taskpass_verifiers").set(count(&entries));
+        Ok(Session { id, verifiers: self.clone() })
+    }
+
+    fn acknowledge(&self, said: Acknowledged, now: Timestamp) -> Result<(), Refusal> {
+        let unknown = || {
+            Refusal::new(Reason::FieldInvalid, "there is no such stream of the deny feed, or it has ended")
+                .fix("acknowledge under the id that the first message of an open stream gave")
+                .with("field", "session_id")
+        };
+        {
+            let mut entries = self.entries.lock();
+            let entry = entries.get_mut(&said.session).filter(|entry| !entry.gone).ok_or_else(unknown)?;
+            let (history, sent, _) = entry.sent.ok_or_else(unknown)?;
+            if said.history != history || said.epoch > sent {
+                entry.lied = true;
+                return Err(Refusal::new(
+                    Reason::FieldInvalid,
+                    format!("epoch {} was not sent on this stream, which reaches {sent}", said.epoch),
+                )
+                .fix("acknowledge what the messages said, after it is enforced")
+                .with("field", "epoch"));
+            }
+            if entry.enforces.is_none_or(|(before, _)| before < said.epoch) {
+                entry.enforces = Some((said.epoch, now));
+            }
+        }
+        self.acknowledged.send_modify(|number| *number += 1);
+        Ok(())
+    }
+
+    fn enforcement(&self, tenant: &TenantId, dead: &Dead, now: Timestamp) -> Enforcement {
+        let entries = self.entries.lock();
+        let concerned = entries.values().filter(|entry| {
+            entry.follows.tenant == *tenant
+                && !entry.is_forgotten(now)
+                && entry.follows.audience.as_ref().is_none_or(|audience| dead.concerns(audience))
+        });
+        let mut verifiers: Vec<_> = concerned.map(|entry| entry.standing(dead)).collect();
+        drop(entries);
+        let enforced = verifiers.iter().filter(|verifier| verifier.enforces()).count();
+        let accepted_until = verifiers.iter().filter_map(VerifierStanding::accepts_until).max();
+        let all = verifiers.len();
+        verifiers.sort_by(|one, two| {
+            (one.enforces(), &one.name, &one.audience).cmp(&(two.enforces(), &two.name, &two.audience))
+        });
+        verifiers.truncate(LISTED);
+        Enforcement { epoch: dead.epoch, at: dead.at, enforced, all, accepted_until, verifiers }
+    }
+}
+
+fn count(entries: &HashMap<SessionId, Entry>) -> f64 {
+    u32::try_from(entries.values().filter(|entry| !entry.gone).count()).map_or(f64::MAX, f64::from)
+}
+
+/// What a verifier says.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    /// On which stream.
+    pub session: SessionId,
+    /// In which history it counts.
+    pub history: HistoryId,
+    /// Up to which record it enforces everything.
+    pub epoch: Epoch,
+}
+
+/// What has ended, as verifiers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    epoch: Epoch,
+    at: Timestamp,
+    until: Timestamp,
+    audiences: Vec<ResourceName>,
+}
+
+impl Dead {
+    /// By its record.
+    pub fn of(deny: &DenyRecord) -> Self {
+        let DenyRecord { epoch, at, until, audiences, .. } = deny.clone();
+        Self { epoch, at, until, audiences }
+    }
+
+    /// `None`: it lives, or ended by itself.
+    pub fn lease(lease: &Lease) -> Option<Self> {
+        let until = lease.last_expiry.plus(taskpass_lease::VERIFIER_LEEWAY);
+        Self::ended(lease.end()?, until, vec![lease.resource.clone()])
+    }
+
+    /// `None`: it runs, or ended with what is above it.
+    pub fn task(task: &Task) -> Option<Self> {
+        let until = task.deadline.plus(taskpass_lease::VERIFIER_LEEWAY);
+        Self::ended(task.end()?, until, task.resources())
+    }
+
+    fn ended(end: &End, until: Timestamp, audiences: Vec<ResourceName>) -> Option<Self> {
+        Some(Self { epoch: end.epoch?, at: end.at, until: until.max(end.at), audiences })
+    }
+
+    fn concerns(&self, resource: &ResourceName) -> bool {
+        self.audiences.is_empty() || self.audiences.contains(resource)
+    }
+}
+
+/// Who enforces an end by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforcement {
+    /// The end's number.
+    pub epoch: Epoch,
+    /// When it was written.
+    pub at: Timestamp,
+    /// How many of all verifiers that it concerns enforce it.
+    pub enforced: usize,
+    /// How many these are.
+    pub all: usize,
+    /// When the last of the others refuses it at the latest; `None`: all enforce it.
+    pub accepted_until: Option<Timestamp>,
+    /// Each, those first that do not enforce it; at most 256.
+    pub verifiers: Vec<VerifierStanding>,
+}
+
+impl Enforcement {
+    /// Whether nobody is known who may still accept it.
+    pub fn is_complete(&self) -> bool {
+        self.enforced == self.all
+    }
+}
+
+/// One verifier and an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierStanding {
+    /// The name that it is registered under, and which instance it is.
+    pub name: String,
+    /// What it guards; `None`: anything.
+    pub audience: Option<ResourceName>,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl VerifierStanding {
+    fn enforces(&self) -> bool {
+        matches!(self.standing, Standing::Enforces { .. })
+    }
+
+    /// Until when it may accept what has ended; `None`: it enforces the end.
+    pub fn accepts_until(&self) -> Option<Timestamp> {
+        match self.standing {
+            Standing::Enforces { .. } => None,
+            Standing::Offline { accepts_until }
+            | Standing::Unproven { accepts_until }
+            | Standing::Waiting { accepts_until } => Some(accepts_until),
+        }
+    }
+}
+
+/// How a verifier stands to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It says so, so long after the end was written.
+    Enforces {
+        /// From the end to the acknowledgement.
+        after: Duration,
+    },
+    /// It follows no more.
+    Offline {
+        /// It refuses everything by then.
+        accepts_until: Timestamp,
+    },
+    /// It claimed to enforce what it was never sent, so nothing that it says counts.
+    Unproven {
+        /// It should refuse everything by then.
+        accepts_until: Timestamp,
+    },
+    /// It follows, and has not said so yet.
+    Waiting {
+        /// It refuses everything by then.
+        accepts_until: Timestamp,
+    },
+}
+
+impl Broker {
+    /// A verifier enforces what it was sent.
+    ///
+    /// # Errors
+    /// `NOT_PERMITTED`; `FIELD_INVALID` for a stream that is not there, or more than it was sent.
+    pub fn acknowledge_denies(&self, caller: &Caller, said: Acknowledged) -> Result<(), Refusal> {
+        caller.require(&[crate::Role::Verifier, crate::Role::Operator])?;
+        self.0.verifiers.acknowledge(said, self.now())
+    }
+
+    /// Who enforces an end: as soon as everybody does, at the latest after `wait`.
+    pub async fn enforcement(&self, tenant: &TenantId, dead: &Dead, wait: Duration) -> Enforcement {
+        let mut acknowledged = self.0.verifiers.acknowledged.subscribe();
+        let everybody = async {
+            while !self.enforcement_now(tenant, dead).is_complete() {
+                if acknowledged.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Whether everybody did, or the time ran out, the last look tells.
+        drop(timeout(wait, everybody).await);
+        self.enforcement_now(tenant, dead)
+    }
+
+    fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
+        self.0.verifiers.enforcement(tenant, dead, self.now())
+    }
+}
