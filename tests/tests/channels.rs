@@ -91,6 +91,13 @@ async fn listed(world: &World, broker: &Broker, token: &str) -> bool {
     }
 }
 
+/// What `curl` gets, headers and all.
+fn curl(arguments: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    let output = curl.args(["--silent", "--max-time", "20", "--dump-header", "-"]).args(arguments).output();
+    String::from_utf8_lossy(&output.expect("`curl` is there").stdout).into_owned()
+}
+
 async fn lists(world: &World, broker: &Broker) -> String {
     until("there are revocation lists", async || {
         let answer = broker.read(world, "/crl.pem").await;
@@ -283,4 +290,71 @@ async fn a_fleet_says_the_same_and_without_its_ledger_nothing() {
     let after = lists(&two, &second).await;
     let why = openssl(&two, &authorities, &after, &leaf.chain_pem).unwrap_err();
     assert!(why.contains("certificate revoked"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_to_be_had_in_der_and_an_unchanged_one_costs_nothing() {
+    let world = world();
+    let broker = Broker::start(&world).await;
+    lists(&world, &broker).await;
+    let (url, file) = (|path: &str| format!("http://{}{path}", world.http()), world.path("crl.der"));
+    let file = file.to_str().unwrap();
+    let headers = curl(&["--output", file, &url("/crl/1")]).to_lowercase();
+    assert!(headers.contains(" 200 ") && headers.contains("content-type: application/pkix-crl"), "{headers}");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["crl", "-inform", "DER", "-noout", "-crlnumber", "-nextupdate", "-in", file]);
+    let output = openssl.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("crlNumber") && said.contains("nextUpdate"),
+        "{output:?}"
+    );
+    until("a list comes a second time", async || {
+        let first = curl(&[&url("/crl.pem")]);
+        let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+        let again = curl(&["--header", &format!("If-None-Match: {tag}"), &url("/crl.pem")]);
+        again.contains(" 304 ").then_some(())
+    })
+    .await;
+    for missing in ["/crl/2", "/status-lists/x", "/status-lists/1-AB"] {
+        assert!(curl(&[&url(missing)]).contains(" 404 "), "{missing}");
+    }
+    assert!(curl(&[&url("/crl/x")]).contains(" 400 "));
+    broker.assert_well(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_speaks_what_clients_speak() {
+    let world = world();
+    let broker = Broker::start(&world).await;
+    let agent = world.connect("dev/bot").await;
+    let task = agent.start_task(start()).await.unwrap();
+    let (_, jwt) = agent.issue_token(token(&task.id)).await.unwrap();
+    let identity = world.authority.svid("prod/demo-api");
+    let files = [
+        ("root.pem", world.authority.pem()),
+        ("svid.pem", identity.chain_pem),
+        ("svid.key", identity.key_pem),
+    ];
+    for (name, text) in &files {
+        world.write(name, text);
+    }
+    let paths = files.map(|(name, _)| world.path(name).to_str().unwrap().to_owned());
+    let [root, chain, key] = paths.each_ref().map(String::as_str);
+    let (url, form) = (format!("https://{}/introspect", world.api()), format!("token={jwt}"));
+    let certified = ["--cacert", root, "--cert", chain, "--key", key, "--data", &form];
+    for (version, status) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
+        let said = curl(&[&certified[..], &[version, &url]].concat());
+        assert!(said.starts_with(status) && said.contains("\"active\":true"), "{version}: {said}");
+        assert!(said.to_lowercase().contains("cache-control: no-store"), "{said}");
+        let got = curl(&[&certified[..6], &[version, &url]].concat());
+        assert!(got.contains(" 405"), "only POST: {got}");
+    }
+    // Without a certificate there is no connection.
+    assert_eq!(curl(&["--cacert", root, "--data", &form, &url]), "");
+    let socket = world.path("api.sock");
+    let local = ["--unix-socket", socket.to_str().unwrap(), "--data", &form, "http://localhost/introspect"];
+    let said = curl(&local);
+    assert!(said.contains("\"active\":true"), "{said}");
+    broker.assert_well(&world).await;
 }

@@ -25,3 +25,4 @@ mod receipts;
 mod sandbox;
 mod seal;
 mod servers_nginx;
+mod servers_postgresql;

@@ -20,7 +20,7 @@ async fn certify(agent: &Client, task: &str) -> Signed {
 
 /// Brings the two files of `directory` up to date, and then does what `then` says; `None`: they are not to be had.
 fn fetch(world: &World, directory: &std::path::Path, then: &[String]) -> Option<()> {
-    let mut script = Command::new(format!("{EXAMPLE}/taskpass-lists"));
+    let mut script = Command::new(format!("{EXAMPLE}/../taskpass-lists"));
     script.arg(format!("http://{}", world.http())).arg(directory.join("taskpass")).args(then);
     let output = script.output().unwrap();
     output.status.success().then_some(())

@@ -11,8 +11,12 @@
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use std::{collections::BTreeSet, time::Duration};
-use support::{World, csr, issue, policies, start};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use support::{
+    World, csr, issue,
+    meddled::{Meddled, Unreadable},
+    policies, start,
+};
 use taskpass_broker::{IssueAsk, Issued, RenewAsk, RevokedToken, StartAsk};
 use taskpass_crypto::jws;
 use taskpass_issue::{Credential, Form};
@@ -368,4 +372,36 @@ async fn a_list_of_keys_that_were_cut_off_has_every_bit_set() {
     let (_, _, after) = tokens(&world).await;
     world.broker.publish_crls().await.unwrap();
     assert!(status(&world, &before) && !status(&world, &after));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_never_good() {
+    for by_task in [false, true] {
+        let unreadable = Arc::new(Unreadable::default());
+        let damaged = unreadable.clone();
+        let world = World::with(move |store| Meddled::damaged(store, damaged)).await;
+        let (task, lease, token) = tokens(&world).await;
+        let (_, beside, other) = tokens(&world).await;
+        world.broker.publish_crls().await.unwrap();
+        // Alone it is no reason to say nothing: nothing above it has ended.
+        unreadable.lock().insert(lease);
+        assert!(!is_active(&world, "verifier", &token).await && is_active(&world, "verifier", &other).await);
+        world.broker.publish_crls().await.unwrap();
+        assert!(world.broker.crls().is_ok());
+        if by_task {
+            world.broker.end_task(world.caller("ci/bot"), task, EndReason::Completed, "").await.unwrap();
+        } else {
+            unreadable.lock().clear();
+            world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+            unreadable.lock().insert(lease);
+        }
+        let refused = world.broker.publish_crls().await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::StoreCorrupt);
+        assert_eq!(world.broker.crls().unwrap_err().reason(), Reason::StoreUnavailable);
+        world.broker.kill_lease(world.caller("operator"), beside, false, "").await.unwrap();
+        // For as long as a certificate lives, and no longer.
+        world.clock.advance(Duration::from_secs(3601));
+        world.broker.publish_crls().await.unwrap();
+        assert!(world.broker.crls().is_ok());
+    }
 }

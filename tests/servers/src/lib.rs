@@ -1,5 +1,5 @@
 //! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster; and servers that check
-//! client certificates by themselves: nginx.
+//! client certificates by themselves: nginx, PostgreSQL.
 //!
 //! A store that claims to survive kills, failovers and cut cables is only proved by servers that really die. So:
 //!
@@ -18,6 +18,7 @@
 mod cluster;
 mod nginx;
 mod options;
+mod postgres;
 mod program;
 mod proxy;
 mod replicated;
@@ -30,6 +31,7 @@ mod wait;
 pub use cluster::Cluster;
 pub use nginx::Nginx;
 pub use options::Options;
+pub use postgres::Postgres;
 pub use program::{Kind, program};
 pub use proxy::Proxy;
 pub use replicated::Replicated;

@@ -1,9 +1,13 @@
 //! The in-memory store with somebody who interferes: a change can be refused, or followed by another one at once.
 
 use async_trait::async_trait;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_store::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
@@ -22,7 +26,11 @@ pub struct Meddled {
     after: After,
     /// How many of the changes that are due fail from now on.
     failing: AtomicU32,
+    unreadable: Arc<Unreadable>,
 }
+
+/// Leases whose records are damaged.
+pub type Unreadable = Mutex<BTreeSet<LeaseId>>;
 
 impl Meddled {
     /// Refuses what `before` refuses.
@@ -46,9 +54,21 @@ impl Meddled {
         Arc::new(Self { failing: AtomicU32::new(count), ..Self::new(store) })
     }
 
+    /// Cannot read what is in `unreadable`.
+    pub fn damaged(store: Arc<dyn Store>, unreadable: Arc<Unreadable>) -> Arc<dyn Store> {
+        Arc::new(Self { unreadable, ..Self::new(store) })
+    }
+
+    fn check(&self, id: LeaseId) -> Result<(), Refusal> {
+        match self.unreadable.lock().contains(&id) {
+            true => Err(Refusal::new(Reason::StoreCorrupt, "a stored lease cannot be read")),
+            false => Ok(()),
+        }
+    }
+
     fn new(store: Arc<dyn Store>) -> Self {
         let (before, after) = (Box::new(|_: &Event| Ok(())), Box::new(|_: &Event| None));
-        Self { store, before, after, failing: AtomicU32::new(0) }
+        Self { store, before, after, failing: AtomicU32::new(0), unreadable: Arc::default() }
     }
 }
 
@@ -77,6 +97,7 @@ impl Store for Meddled {
         self.store.task(tenant, id).await
     }
     async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
+        self.check(id)?;
         self.store.lease(tenant, id).await
     }
     async fn approval(&self, tenant: &TenantId, id: ApprovalId) -> Result<Option<Approval>, Refusal> {
@@ -106,13 +127,18 @@ impl Store for Meddled {
         self.store.approval_changed()
     }
     async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
+        self.check(id)?;
         self.store.standing(tenant, id, now).await
     }
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task, TaskId>, Refusal> {
         self.store.tasks(query).await
     }
     async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
-        self.store.leases(query).await
+        let mut page = self.store.leases(query).await?;
+        let all = page.items.len();
+        page.items.retain(|lease| self.check(lease.id).is_ok());
+        page.unreadable += all - page.items.len();
+        Ok(page)
     }
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
         self.store.denies_after(tenant, epoch, limit).await
