@@ -192,7 +192,16 @@ impl Verifiers {
             (one.enforces(), &one.name, &one.audience).cmp(&(two.enforces(), &two.name, &two.audience))
         });
         verifiers.truncate(LISTED);
-        Enforcement { epoch: dead.epoch, at: dead.at, enforced, all, accepted_until, verifiers }
+        let others_uncounted = false;
+        Enforcement {
+            epoch: dead.epoch,
+            at: dead.at,
+            enforced,
+            all,
+            accepted_until,
+            verifiers,
+            others_uncounted,
+        }
     }
 }
 
@@ -263,10 +272,12 @@ pub struct Enforcement {
     pub accepted_until: Option<Timestamp>,
     /// Each, those first that do not enforce it; at most 256.
     pub verifiers: Vec<VerifierStanding>,
+    /// The broker is one of a fleet: verifiers that follow the others are not counted here.
+    pub others_uncounted: bool,
 }
 
 impl Enforcement {
-    /// Whether nobody is known who may still accept it.
+    /// Whether nobody is known here who may still accept it.
     pub fn is_complete(&self) -> bool {
         self.enforced == self.all
     }
@@ -350,6 +361,7 @@ impl Broker {
     }
 
     fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
-        self.0.verifiers.enforcement(tenant, dead, self.now())
+        let others_uncounted = self.parts().settings.fleet;
+        Enforcement { others_uncounted, ..self.0.verifiers.enforcement(tenant, dead, self.now()) }
     }
 }

@@ -11,7 +11,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{World, issue, policies, start};
+use support::{World, issue, meddled::Meddled, policies, start};
 use taskpass_broker::{Held, Resume, StartAsk, WatchAsk};
 use taskpass_lease::Lease;
 use taskpass_types::{DenySubject, EndReason, Epoch, HistoryId, LeaseId, Reason, TenantId, Ttl};
@@ -228,4 +228,26 @@ async fn deny_records_are_forgotten_when_what_they_deny_has_expired() {
     assert_eq!(count().await, 0);
     let forgotten = world.entries().await.into_iter().filter(|entry| entry.code == "TP302S");
     assert_eq!(forgotten.map(|entry| entry.count).collect::<Vec<_>>(), [Some(1)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_holds_up_nothing_that_comes_behind_it() {
+    let world = World::with(|store| Meddled::late(store, 1)).await;
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(world.task("ci/bot").await);
+    }
+    world.clock.advance(tasks[2].deadline.since(support::START));
+    assert_eq!(world.broker.work_off_schedule().await.unwrap_err().reason(), Reason::StoreUnavailable);
+    let ended = async || {
+        let mut ended = 0;
+        for task in &tasks {
+            let found = world.store.task(&TenantId::default(), task.id).await.unwrap().unwrap();
+            ended += usize::from(found.end().is_some());
+        }
+        ended
+    };
+    assert_eq!(ended().await, 2);
+    world.broker.work_off_schedule().await.unwrap();
+    assert_eq!(ended().await, 3);
 }

@@ -114,7 +114,8 @@ impl RedisBackend {
         });
         let ((urgent, urgent_jobs), (ordinary, jobs)) = (mpsc::channel(LANE), mpsc::channel(LANE));
         let mut writer = Writer::new(shared.clone(), urgent_jobs, jobs, ledger);
-        let link = writer.begin().await.map_err(|trouble| OpenError::Unreachable(trouble.to_string()))?;
+        let link =
+            writer.begin_first().await.map_err(|trouble| OpenError::Unreachable(trouble.to_string()))?;
         let tasks = TaskTracker::new();
         tasks.spawn(writer.run(link));
         tasks.spawn(shared.closing.clone().run_until_cancelled_owned(news::run(shared.clone())));

@@ -16,6 +16,9 @@ pub(crate) enum Trouble {
     /// need it.
     #[error("another application uses our keys: {0}")]
     Foreign(String),
+    /// Nothing was executed: another broker was faster. Whoever looks anew sees what it did.
+    #[error("{0}")]
+    Overtaken(&'static str),
     /// The server does not know our scripts (any more).
     #[error("the server lost the scripts")]
     NoScript,

@@ -214,7 +214,7 @@ fn named(path: &Path, new: &LeaseId) -> io::Result<String> {
 }
 
 fn fenced() -> Trouble {
-    Trouble::Refused("the ledger has another generation by now".to_owned())
+    Trouble::Overtaken("the ledger has another generation by now")
 }
 
 fn parse(number: &[u8]) -> Option<u64> {

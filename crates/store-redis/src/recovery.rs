@@ -143,7 +143,7 @@ impl Ledger {
             let jobs: Vec<Job> = slice.iter().map(job).collect();
             match self.commit(shared, link, &jobs).await {
                 Ok(_) => {}
-                Err(Failed::Busy) => return Err(Trouble::Refused("others are faster".to_owned())),
+                Err(Failed::Busy) => return Err(Trouble::Overtaken("others are faster")),
                 Err(Failed::Maybe(trouble, ..) | Failed::Not(trouble)) => return Err(trouble),
             }
         }
@@ -188,7 +188,7 @@ impl Ledger {
                 let why = "a backup is being restored into it; if that broke off, run `taskpass store restore` again";
                 return Err(Trouble::Refused(why.to_owned()));
             }
-            _ => return Err(Trouble::Refused("another broker begins a generation".to_owned())),
+            _ => return Err(Trouble::Overtaken("another broker begins a generation")),
         }
         if lost {
             tracing::error!(generation = %new, "the ledger has lost what it had acknowledged; nothing signed before counts");

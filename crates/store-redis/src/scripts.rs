@@ -90,9 +90,7 @@ impl Caller {
         let call = call(&self.hashes.read, count, parts);
         match self.connection.send_packed_command(&call).await? {
             Value::Array(answers) => Ok(answers),
-            Value::BulkString(_) => {
-                Err(Trouble::Refused("the ledger has another generation by now".to_owned()))
-            }
+            Value::BulkString(_) => Err(Trouble::Overtaken("the ledger has another generation by now")),
             Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
             _ => Err(Trouble::unexpected("a read answered no list")),
         }

@@ -36,6 +36,8 @@ const PROOF: Duration = Duration::from_secs(2);
 const DOUBT: Duration = Duration::from_secs(2);
 /// How long to wait before the ledger is looked for again.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How often a broker that starts looks again because others were faster.
+const OVERTAKEN: usize = 30;
 /// How long an end waits for a ledger to come back before its caller is told that there is none.
 const ENDS_WAIT: Duration = Duration::from_secs(2);
 
@@ -170,6 +172,17 @@ impl Writer {
         // Whatever happened while nobody looked.
         shared.signals.tell_all();
         Ok(link)
+    }
+
+    /// The first time: brokers of a fleet that start together overtake each other, which is no reason to give up.
+    pub(crate) async fn begin_first(&mut self) -> Result<Link, Trouble> {
+        for _ in 0..OVERTAKEN {
+            match self.begin().await {
+                Err(Trouble::Overtaken(_)) => tokio::time::sleep(AGAIN).await,
+                begun => return begun,
+            }
+        }
+        self.begin().await
     }
 
     async fn take_up(&mut self, link: &mut Link, before: Option<&Known>) -> Result<HistoryId, Trouble> {

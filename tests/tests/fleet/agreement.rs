@@ -3,7 +3,9 @@
 use super::Fleet;
 use std::collections::BTreeSet;
 use taskpass_e2e::{resource, start, token, until};
-use taskpass_proto::v1::{EndReason, RenewCredentialRequest, StartTaskRequest};
+use taskpass_proto::v1::{
+    self, EndReason, RenewCredentialRequest, StartTaskRequest, task_service_client::TaskServiceClient,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_brokers_are_one_and_one_of_them_may_die() {
@@ -129,4 +131,16 @@ async fn a_duty_goes_on_when_whoever_had_it_dies() {
     let end = until("the other takes over", async || agents[heir].task(&task.id).await.unwrap().end).await;
     assert_eq!(end.reason(), EndReason::TimedOut);
     fleet.assert_well().await;
+}
+
+/// A broker knows only of the verifiers that follow itself, and does not let anybody take them for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_that_it_does_not_count_the_verifiers_of_others() {
+    let fleet = Fleet::start(2).await;
+    let agent = fleet.worlds[0].connect_local().await;
+    let task = agent.start_task(start()).await.unwrap();
+    let wait = Some(prost_types::Duration::default());
+    let request = v1::CompleteTaskRequest { task_id: task.id, wait };
+    let answer = TaskServiceClient::new(agent.channel()).complete_task(request).await.unwrap();
+    assert!(answer.into_inner().enforcement.unwrap().others_uncounted);
 }

@@ -60,6 +60,7 @@ pub(crate) fn enforcement(enforcement: Enforcement) -> v1::Enforcement {
         verifiers: count(enforcement.all),
         accepted_until: enforcement.accepted_until.map(timestamp),
         standings: enforcement.verifiers.into_iter().map(standing).collect(),
+        others_uncounted: enforcement.others_uncounted,
     }
 }
 

@@ -2,16 +2,19 @@
 
 use super::AFTER_FAILURE;
 use crate::Broker;
+use futures::future::join_all;
 use std::{collections::BTreeMap, time::Duration};
 use taskpass_audit::{Action, Actor, Event};
 use taskpass_lease::{Duty, Outcome, Settled};
-use taskpass_store::{Due, DueWhat};
+use taskpass_store::{Committed, Due, DueWhat};
 use taskpass_types::{EndReason, Reason, Refusal, TenantId, Timestamp};
 
 /// How far ahead it looks. Nothing lives shorter than a second, so nothing that is written meanwhile is due sooner.
 const HORIZON: Duration = Duration::from_millis(250);
 /// How many entries it takes at once.
 const BATCH: usize = 256;
+/// How many it handles at once: a commit of so many is short enough for a grant that waits behind it.
+const AT_ONCE: usize = 32;
 
 /// How often a broker looks whether the one on duty still is.
 const OTHERS: Duration = Duration::from_secs(1);
@@ -97,76 +100,122 @@ impl Forgotten {
     }
 }
 
+/// Handles all of `due`, several at once so that they share commits. What fails is due again, and holds nothing up that comes
+/// behind it.
 async fn handle(
     broker: &Broker,
     due: &[Due],
     now: Timestamp,
     forgotten: &mut Forgotten,
 ) -> Result<(), Refusal> {
-    for due in due {
-        let failure = announce(broker, due, now, forgotten).await;
-        match broker.parts().store.apply_due(due.clone(), now).await {
-            Ok(done) => match done.into_outcome() {
-                Outcome::Forgotten => forgotten.count(&due.what),
-                // When the store does not answer now, the lease is checked again at its next recheck.
-                Outcome::RecheckDue(lease) => drop(broker.recheck(&lease).await?),
-                // Another broker of the fleet had taken it from the schedule.
-                Outcome::Nothing => {
-                    let done = Refusal::new(Reason::Superseded, "another broker of the fleet did it");
-                    failure.into_iter().for_each(|failure| broker.note(failure.refusal(&done)));
+    let mut handled = Ok(());
+    for some in due.chunks(AT_ONCE) {
+        let follows = join_all(some.iter().map(|due| look(broker, due, now))).await;
+        let announced: Vec<Option<Event>> = follows
+            .into_iter()
+            .zip(some)
+            .map(|(follows, due)| announce(broker, due, follows, forgotten))
+            .collect();
+        let done = join_all(some.iter().map(|due| broker.parts().store.apply_due(due.clone(), now))).await;
+        for ((due, announced), done) in some.iter().zip(announced).zip(done) {
+            handled = handled.and(conclude(broker, due, announced, done, forgotten).await);
+        }
+    }
+    handled
+}
+
+/// What is about to happen, as far as the record tells.
+enum Follows {
+    /// It is forgotten.
+    Forgetting,
+    /// Something ends or is settled; how to describe that.
+    Change(TenantId, Action, Box<dyn Fn(Event) -> Event + Send>),
+    Nothing,
+}
+
+async fn look(broker: &Broker, due: &Due, now: Timestamp) -> Follows {
+    let store = &broker.parts().store;
+    let found = async {
+        Some(match &due.what {
+            DueWhat::Approval(tenant, id) => {
+                let (approval, id) = (store.approval(tenant, *id).await.ok()??, *id);
+                match approval.settled_at() {
+                    Some(_) => Follows::Forgetting,
+                    None if !approval.has_expired(now) => Follows::Nothing,
+                    None => change(tenant, Action::ApprovalExpire, move |event| event.approval(id)),
                 }
-                outcome => write_down(broker, due, outcome),
-            },
-            Err(refusal) => {
-                failure.into_iter().for_each(|failure| broker.note(failure.refusal(&refusal)));
-                return Err(refusal);
             }
+            DueWhat::Deny(..) => Follows::Forgetting,
+            DueWhat::Lease(tenant, id) => {
+                let (lease, id) = (store.lease(tenant, *id).await.ok()??, *id);
+                match (lease.end(), lease.ended_by(now)) {
+                    (Some(_), _) => Follows::Forgetting,
+                    (None, Some(reason)) => {
+                        change(tenant, Action::LeaseEnd, move |event| event.lease(id).reason(reason))
+                    }
+                    (None, None) => Follows::Nothing,
+                }
+            }
+            DueWhat::Task(tenant, id) => {
+                let (task, id) = (store.task(tenant, *id).await.ok()??, *id);
+                match (task.end(), task.ended_by(now)) {
+                    (None, None) => Follows::Nothing,
+                    (None, Some(reason)) => {
+                        change(tenant, Action::TaskEnd, move |event| event.task(id).reason(reason))
+                    }
+                    (Some(_), _) if task.live_below > 0 => {
+                        let below = task.live_below.into();
+                        change(tenant, Action::TaskSettle, move |event| event.task(id).count(below))
+                    }
+                    (Some(_), _) => Follows::Forgetting,
+                }
+            }
+        })
+    };
+    found.await.unwrap_or(Follows::Nothing)
+}
+
+fn change(tenant: &TenantId, action: Action, describe: impl Fn(Event) -> Event + Send + 'static) -> Follows {
+    Follows::Change(tenant.clone(), action, Box::new(describe))
+}
+
+/// Writes down what is about to happen; gives what to write down should it fail.
+fn announce(broker: &Broker, due: &Due, follows: Follows, forgotten: &mut Forgotten) -> Option<Event> {
+    match follows {
+        Follows::Forgetting => forgotten.announce(broker, &due.what),
+        Follows::Change(tenant, action, describe) => {
+            broker.note(describe(Event::intent(&tenant, action, ACTOR)));
+            Some(describe(Event::outcome(&tenant, action, ACTOR)))
+        }
+        Follows::Nothing => None,
+    }
+}
+
+async fn conclude(
+    broker: &Broker,
+    due: &Due,
+    announced: Option<Event>,
+    done: Result<Committed, Refusal>,
+    forgotten: &mut Forgotten,
+) -> Result<(), Refusal> {
+    let failed = |refusal: &Refusal| {
+        announced.into_iter().for_each(|event| broker.note(event.refusal(refusal)));
+    };
+    match done.map(Committed::into_outcome) {
+        Ok(Outcome::Forgotten) => forgotten.count(&due.what),
+        // When the store does not answer now, the lease is checked again at its next recheck.
+        Ok(Outcome::RecheckDue(lease)) => drop(broker.recheck(&lease).await?),
+        // Another broker of the fleet had taken it from the schedule.
+        Ok(Outcome::Nothing) => {
+            failed(&Refusal::new(Reason::Superseded, "another broker of the fleet did it"));
+        }
+        Ok(outcome) => write_down(broker, due, outcome),
+        Err(refusal) => {
+            failed(&refusal);
+            return Err(refusal);
         }
     }
     Ok(())
-}
-
-/// Writes down what is about to happen, as far as the record tells; gives what to write down should it fail.
-async fn announce(broker: &Broker, due: &Due, now: Timestamp, forgotten: &mut Forgotten) -> Option<Event> {
-    let store = &broker.parts().store;
-    let change = |tenant, action, describe: &dyn Fn(Event) -> Event| {
-        broker.note(describe(Event::intent(tenant, action, ACTOR)));
-        Some(describe(Event::outcome(tenant, action, ACTOR)))
-    };
-    match &due.what {
-        DueWhat::Approval(tenant, id) => {
-            let approval = store.approval(tenant, *id).await.ok()??;
-            match approval.settled_at() {
-                Some(_) => forgotten.announce(broker, &due.what),
-                None if !approval.has_expired(now) => None,
-                None => change(tenant, Action::ApprovalExpire, &|event| event.approval(*id)),
-            }
-        }
-        DueWhat::Deny(..) => forgotten.announce(broker, &due.what),
-        DueWhat::Lease(tenant, id) => {
-            let lease = store.lease(tenant, *id).await.ok()??;
-            match (lease.end(), lease.ended_by(now)) {
-                (Some(_), _) => forgotten.announce(broker, &due.what),
-                (None, Some(reason)) => {
-                    change(tenant, Action::LeaseEnd, &|event| event.lease(*id).reason(reason))
-                }
-                (None, None) => None,
-            }
-        }
-        DueWhat::Task(tenant, id) => {
-            let task = store.task(tenant, *id).await.ok()??;
-            match (task.end(), task.ended_by(now)) {
-                (None, None) => None,
-                (None, Some(reason)) => {
-                    change(tenant, Action::TaskEnd, &|event| event.task(*id).reason(reason))
-                }
-                (Some(_), _) if task.live_below > 0 => {
-                    change(tenant, Action::TaskSettle, &|event| event.task(*id).count(task.live_below.into()))
-                }
-                (Some(_), _) => forgotten.announce(broker, &due.what),
-            }
-        }
-    }
 }
 
 fn write_down(broker: &Broker, due: &Due, outcome: Outcome) {

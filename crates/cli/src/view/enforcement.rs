@@ -18,6 +18,8 @@ pub(crate) struct EnforcementView {
     #[serde(serialize_with = "rfc3339")]
     accepted_until: Option<Timestamp>,
     standings: Vec<StandingView>,
+    /// The broker is one of a fleet, and has not counted the verifiers of the others.
+    others_uncounted: bool,
 }
 
 #[derive(Serialize)]
@@ -44,6 +46,7 @@ impl From<v1::Enforcement> for EnforcementView {
             verifiers: enforcement.verifiers,
             accepted_until: timestamp(enforcement.accepted_until),
             standings: enforcement.standings.into_iter().map(StandingView::from).collect(),
+            others_uncounted: enforcement.others_uncounted,
         }
     }
 }
@@ -65,9 +68,9 @@ impl From<v1::VerifierStanding> for StandingView {
 }
 
 impl EnforcementView {
-    /// Whether nobody is known who may still accept it.
+    /// Whether it is known that nobody may still accept it.
     pub(crate) fn is_complete(&self) -> bool {
-        self.enforced == self.verifiers
+        self.enforced == self.verifiers && !self.others_uncounted
     }
 
     /// For people: how many, how fast; then each that does not, and until when it may accept what has ended.
@@ -80,9 +83,12 @@ impl EnforcementView {
             None => format!("by none of {verifiers} {them} yet"),
             Some(millis) => format!("by {enforced} of {verifiers} {them} within {millis} ms"),
         };
+        let others =
+            "those that follow other brokers of the fleet; this one does not know of them".to_owned();
+        let others = self.others_uncounted.then_some(("not counted", others));
         let late = self.standings.iter().filter(|standing| standing.after_millis.is_none());
         let late = late.map(|standing| ("not yet", standing.sentence(style)));
-        std::iter::once(("enforced", how)).chain(late).collect()
+        std::iter::once(("enforced", how)).chain(late).chain(others).collect()
     }
 }
 
@@ -119,6 +125,7 @@ mod tests {
             enforced: 1,
             verifiers: 2,
             accepted_until: until,
+            others_uncounted: true,
             standings: vec![
                 v1::VerifierStanding { accepts_until: until, ..standing("web-2", State::Offline) },
                 v1::VerifierStanding {
@@ -137,6 +144,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r"
         enforced: by 1 of 2 verifiers within 3 ms
         not yet: billing-api/web-2 (billing-api) is offline; it refuses everything in 4s at the latest
+        not counted: those that follow other brokers of the fleet; this one does not know of them
         ");
         assert!(!view().is_complete());
     }
@@ -147,6 +155,7 @@ mod tests {
         .acceptedUntil
         .enforced
         .epoch
+        .othersUncounted
         .standings
         .standings[].acceptsUntil
         .standings[].afterMillis

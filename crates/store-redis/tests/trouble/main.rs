@@ -19,4 +19,5 @@ mod loss;
 mod records;
 mod refusals;
 mod silence;
+mod together;
 mod world;
