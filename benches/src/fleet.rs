@@ -27,8 +27,9 @@ const LEVEL: usize = 64;
 const ROUNDS: usize = 3;
 /// Leases under one task of a full ledger.
 const PER_TASK: usize = 100;
-/// Writers that fill a ledger.
-const WRITERS: usize = 512;
+/// Writers that fill a ledger: as many as there are callers while rates are compared. Redis packs what comes in one slice of
+/// time up to a number, so how large a lease is depends on how fast they come; this is as fast as a broker issues.
+const WRITERS: usize = LEVEL;
 /// Leases under the one task that is ended.
 const LARGE: usize = 100_000;
 

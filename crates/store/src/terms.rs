@@ -39,15 +39,21 @@ pub(crate) struct Own {
     request: Short,
     renewal_request: Option<Short>,
     times: Times,
+    uses: u32,
+    renewal: u32,
+    /// What few leases have, so that the others need not say of each that they have it not.
+    rare: Option<Rare>,
+    /// Its place on the status list that the terms name, if they name one.
+    place: u32,
+    state: LeaseState,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rare {
     cut: Option<Cut>,
     recheck: Option<Ttl>,
     recheck_at: Option<Timestamp>,
-    uses: u32,
     max_uses: Option<u32>,
-    renewal: u32,
-    /// Its place on the status list that the terms name.
-    place: Option<u32>,
-    state: LeaseState,
 }
 
 /// Each as what it is past the one before, which is little.
@@ -151,6 +157,12 @@ fn split(lease: &Lease) -> Result<(Own, Terms), Refusal> {
         attested: lease.attested,
         status_list: lease.status.map(|status| status.list),
     };
+    let rare = Rare {
+        cut: lease.cut,
+        recheck: lease.recheck,
+        recheck_at: lease.recheck_at,
+        max_uses: lease.max_uses,
+    };
     let own = Own {
         task,
         terms: asked.name()?,
@@ -167,13 +179,10 @@ fn split(lease: &Lease) -> Result<(Own, Terms), Refusal> {
             expires: past(lease.expires_at, lease.issued_at),
             last_expiry: past(lease.last_expiry, lease.expires_at),
         },
-        cut: lease.cut,
-        recheck: lease.recheck,
-        recheck_at: lease.recheck_at,
         uses: lease.uses,
-        max_uses: lease.max_uses,
         renewal: lease.renewal,
-        place: lease.status.map(|status| status.index),
+        rare: Some(rare).filter(|rare| *rare != Rare::default()),
+        place: lease.status.map_or(0, |status| status.index),
         state: lease.state,
     };
     let Lease { task_path, agents, owner, hard_stop, .. } = lease;
@@ -182,6 +191,7 @@ fn split(lease: &Lease) -> Result<(Own, Terms), Refusal> {
 
 fn join(tenant: &TenantId, id: LeaseId, own: Own, terms: Terms) -> Lease {
     let Terms { asked, task_path, agents, owner, hard_stop } = terms;
+    let rare = own.rare.unwrap_or_default();
     let created_at = later(made(id), own.times.created);
     let issued_at = later(created_at, own.times.issued);
     let expires_at = later(issued_at, own.times.expires);
@@ -207,17 +217,17 @@ fn join(tenant: &TenantId, id: LeaseId, own: Own, terms: Terms) -> Lease {
         counters: own.counters,
         approval: own.approval,
         request: own.request.0,
-        status: asked.status_list.zip(own.place).map(|(list, index)| StatusIndex { list, index }),
+        status: asked.status_list.map(|list| StatusIndex { list, index: own.place }),
         created_at,
         issued_at,
         expires_at,
         last_expiry: later(expires_at, own.times.last_expiry),
         hard_stop,
-        cut: own.cut,
-        recheck: own.recheck,
-        recheck_at: own.recheck_at,
+        cut: rare.cut,
+        recheck: rare.recheck,
+        recheck_at: rare.recheck_at,
         uses: own.uses,
-        max_uses: own.max_uses,
+        max_uses: rare.max_uses,
         renewal: own.renewal,
         renewal_request: own.renewal_request.map(|request| request.0),
         state: own.state,

@@ -14,7 +14,7 @@ const HORIZON: Duration = Duration::from_millis(250);
 /// How many entries it takes at once.
 const BATCH: usize = 256;
 /// How many it handles at once: a commit of so many is short enough for a grant that waits behind it.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 
 /// How often a broker looks whether the one on duty still is.
 const OTHERS: Duration = Duration::from_secs(1);
