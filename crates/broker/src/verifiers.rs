@@ -47,12 +47,24 @@ impl Follows {
     }
 }
 
+fn too_many(most: usize) -> Refusal {
+    Refusal::new(Reason::QuotaExceeded, format!("{most} verifiers follow this broker, and no more can"))
+        .fix("start another broker of the fleet, or let processes of one machine share a verifier")
+}
+
 /// All of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Verifiers {
+    most: usize,
     entries: Arc<Mutex<HashMap<SessionId, Entry>>>,
     /// Told at every acknowledgement.
     acknowledged: Arc<watch::Sender<u64>>,
+}
+
+impl Default for Verifiers {
+    fn default() -> Self {
+        Self { most: MOST, entries: Arc::default(), acknowledged: Arc::default() }
+    }
 }
 
 struct Entry {
@@ -135,12 +147,12 @@ impl Verifiers {
         // Who comes back takes its old place: it still holds what it held.
         entries
             .retain(|_, entry| !(entry.is_forgotten(now) || entry.gone && entry.follows.is_again(&follows)));
-        if entries.len() >= MOST {
-            return Err(Refusal::new(
-                Reason::QuotaExceeded,
-                format!("{MOST} verifiers follow this broker, and no more can"),
-            )
-            .fix("start another broker of the fleet, or let processes of one machine share a verifier"));
+        // One that keeps coming under new names must not shut the others out: the longest gone makes room.
+        while entries.len() >= self.most {
+            let gone = entries.iter().filter(|(_, entry)| entry.gone);
+            let oldest = gone.min_by_key(|(_, entry)| entry.sent.map(|(.., as_of)| as_of)).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { return Err(too_many(self.most)) };
+            entries.remove(&oldest);
         }
         let id = SessionId::new();
         let entry = Entry { follows, sent: None, enforces: None, lied: false, gone: false };
@@ -363,5 +375,30 @@ impl Broker {
     fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
         let others_uncounted = self.parts().settings.fleet;
         Enforcement { others_uncounted, ..self.0.verifiers.enforcement(tenant, dead, self.now()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_makes_room_and_who_is_here_does_not() {
+        let now = Timestamp::from_secs(9);
+        let follows = |instance: &str| {
+            let ask = WatchAsk { instance: instance.to_owned(), ..WatchAsk::default() };
+            Follows::new(TenantId::default(), "billing-api", &ask)
+        };
+        let verifiers = Verifiers { most: 3, ..Verifiers::default() };
+        let kept = verifiers.open(follows("kept"), now).unwrap();
+        // Under ever new names.
+        for number in 0..20 {
+            drop(verifiers.open(follows(&format!("new-{number}")), now).unwrap());
+        }
+        let _others =
+            [verifiers.open(follows("a"), now).unwrap(), verifiers.open(follows("b"), now).unwrap()];
+        let refusal = verifiers.open(follows("c"), now).err().unwrap();
+        assert_eq!(refusal.reason(), Reason::QuotaExceeded);
+        assert!(verifiers.entries.lock().contains_key(&kept.id()));
     }
 }
