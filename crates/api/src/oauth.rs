@@ -80,6 +80,19 @@ fn refused(refusal: &Refusal) -> Response {
 }
 
 impl Api {
+    /// Who asks, and about what.
+    async fn asked(
+        &self,
+        peer: Option<Extension<Peer>>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(Arc<Caller>, Form), Response> {
+        let caller = self.client(peer).await?;
+        let form = Form::parse(headers, body)
+            .map_err(|why| error(StatusCode::BAD_REQUEST, "invalid_request", why))?;
+        Ok((caller, form))
+    }
+
     async fn client(&self, peer: Option<Extension<Peer>>) -> Result<Arc<Caller>, Response> {
         let Some(Extension(peer)) = peer else {
             return Err(refused(&Refusal::new(Reason::AttestationInvalid, "the connection has no identity")));
@@ -105,9 +118,7 @@ async fn introspect(
     body: Bytes,
 ) -> Response {
     let asked = async {
-        let caller = api.client(peer).await?;
-        let form = Form::parse(&headers, &body)
-            .map_err(|why| error(StatusCode::BAD_REQUEST, "invalid_request", why))?;
+        let (caller, form) = api.asked(peer, &headers, &body).await?;
         let broker = api.broker.clone();
         let work = async move { broker.introspect(&caller, form.token.expose()).await };
         api.broker.detached(work).await.map_err(|refusal| refused(&refusal))
@@ -145,9 +156,7 @@ async fn revoke(
     body: Bytes,
 ) -> Response {
     let asked = async {
-        let caller = api.client(peer).await?;
-        let form = Form::parse(&headers, &body)
-            .map_err(|why| error(StatusCode::BAD_REQUEST, "invalid_request", why))?;
+        let (caller, form) = api.asked(peer, &headers, &body).await?;
         let (broker, hint) = (api.broker.clone(), form.hint);
         let work = async move { broker.revoke_token(caller, form.token.expose()).await };
         let done = api.broker.detached(work).await.map_err(|refusal| refused(&refusal))?;

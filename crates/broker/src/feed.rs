@@ -35,7 +35,7 @@ pub struct WatchAsk {
     pub resume: Option<Resume>,
     /// The resource that it guards: it is told of nothing else. `None`: of everything.
     pub audience: Option<ResourceName>,
-    /// Which of the verifiers with its identity it is; at most 128 bytes count.
+    /// Which of the verifiers with its identity it is; at most 128 letters count.
     pub instance: String,
     /// For how long it accepts without hearing anything; `None`: until what it accepts has expired.
     pub max_stale: Option<Duration>,

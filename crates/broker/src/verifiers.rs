@@ -1,15 +1,14 @@
 //! Which verifiers follow the feed, and which epoch each of them says that it enforces: what a kill's receipt rests on.
 //!
 //! Invariants: nobody is counted as enforcing more than it was sent, and who claims it stays *unproven*; a verifier that went
-//! away is remembered for as long as it may go on accepting; what is remembered is bounded; and each tenant sees its own.
+//! away is remembered for as long as it may go on accepting, unless so many are that the longest gone has to make room; and each
+//! tenant sees its own.
 
 use crate::{Broker, Caller, WatchAsk};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use taskpass_lease::{End, Lease, Task};
-use taskpass_types::{
-    DenyRecord, Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp,
-};
+use taskpass_types::{Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp};
 use tokio::{sync::watch, time::timeout};
 
 /// How many streams are open or remembered at most.
@@ -69,8 +68,10 @@ impl Default for Verifiers {
 
 struct Entry {
     follows: Follows,
-    /// What it was sent, and as of when that was so.
-    sent: Option<(HistoryId, Epoch, Timestamp)>,
+    /// What it was sent on this stream.
+    sent: Option<(HistoryId, Epoch)>,
+    /// As of when the newest that it was ever sent was so, on an earlier stream too: what it held it still holds.
+    heard: Option<Timestamp>,
     /// What it says that it enforces, and when it said so.
     enforces: Option<(Epoch, Timestamp)>,
     /// It claimed more than it was sent.
@@ -81,13 +82,13 @@ struct Entry {
 impl Entry {
     /// Until when it may accept something of which it has not heard that it is dead.
     fn may_accept_until(&self, dead: &Dead) -> Timestamp {
-        let heard = self.sent.map_or(dead.at, |(.., as_of)| as_of.min(dead.at));
+        let heard = self.heard.map_or(dead.at, |heard| heard.min(dead.at));
         let alone = self.follows.max_stale.map_or(dead.until, |limit| heard.plus(limit));
         alone.min(dead.until)
     }
 
     fn is_forgotten(&self, now: Timestamp) -> bool {
-        let heard = self.sent.map_or(Timestamp::default(), |(.., as_of)| as_of);
+        let heard = self.heard.unwrap_or_default();
         self.gone && heard.plus(self.follows.max_stale.unwrap_or(LONGEST)) < now
     }
 
@@ -121,10 +122,11 @@ impl Session {
     /// It is about to be sent all up to `epoch`, as it was at `as_of`.
     pub(crate) fn sends(&self, history: HistoryId, epoch: Epoch, as_of: Timestamp) {
         if let Some(entry) = self.verifiers.entries.lock().get_mut(&self.id) {
-            if entry.sent.is_some_and(|(before, ..)| before != history) {
+            if entry.sent.is_some_and(|(before, _)| before != history) {
                 entry.enforces = None;
             }
-            entry.sent = Some((history, epoch, as_of));
+            entry.sent = Some((history, epoch));
+            entry.heard = entry.heard.max(Some(as_of));
         }
     }
 }
@@ -144,18 +146,22 @@ impl Verifiers {
     /// `QUOTA_EXCEEDED`.
     pub(crate) fn open(&self, follows: Follows, now: Timestamp) -> Result<Session, Refusal> {
         let mut entries = self.entries.lock();
-        // Who comes back takes its old place: it still holds what it held.
-        entries
-            .retain(|_, entry| !(entry.is_forgotten(now) || entry.gone && entry.follows.is_again(&follows)));
+        // Who comes back takes its old place.
+        let mut heard = None;
+        entries.retain(|_, entry| {
+            let again = entry.gone && entry.follows.is_again(&follows);
+            heard = heard.max(entry.heard.filter(|_| again));
+            !again && !entry.is_forgotten(now)
+        });
         // One that keeps coming under new names must not shut the others out: the longest gone makes room.
         while entries.len() >= self.most {
             let gone = entries.iter().filter(|(_, entry)| entry.gone);
-            let oldest = gone.min_by_key(|(_, entry)| entry.sent.map(|(.., as_of)| as_of)).map(|(id, _)| *id);
+            let oldest = gone.min_by_key(|(_, entry)| entry.heard).map(|(id, _)| *id);
             let Some(oldest) = oldest else { return Err(too_many(self.most)) };
             entries.remove(&oldest);
         }
         let id = SessionId::new();
-        let entry = Entry { follows, sent: None, enforces: None, lied: false, gone: false };
+        let entry = Entry { follows, sent: None, heard, enforces: None, lied: false, gone: false };
         entries.insert(id, entry);
         metrics::gauge!("taskpass_verifiers").set(count(&entries));
         Ok(Session { id, verifiers: self.clone() })
@@ -170,7 +176,7 @@ impl Verifiers {
         {
             let mut entries = self.entries.lock();
             let entry = entries.get_mut(&said.session).filter(|entry| !entry.gone).ok_or_else(unknown)?;
-            let (history, sent, _) = entry.sent.ok_or_else(unknown)?;
+            let (history, sent) = entry.sent.ok_or_else(unknown)?;
             if said.history != history || said.epoch > sent {
                 entry.lied = true;
                 return Err(Refusal::new(
@@ -188,7 +194,14 @@ impl Verifiers {
         Ok(())
     }
 
-    fn enforcement(&self, tenant: &TenantId, dead: &Dead, now: Timestamp) -> Enforcement {
+    /// `others_uncounted`: more follow other brokers.
+    fn enforcement(
+        &self,
+        tenant: &TenantId,
+        dead: &Dead,
+        others_uncounted: bool,
+        now: Timestamp,
+    ) -> Enforcement {
         let entries = self.entries.lock();
         let concerned = entries.values().filter(|entry| {
             entry.follows.tenant == *tenant
@@ -204,7 +217,6 @@ impl Verifiers {
             (one.enforces(), &one.name, &one.audience).cmp(&(two.enforces(), &two.name, &two.audience))
         });
         verifiers.truncate(LISTED);
-        let others_uncounted = false;
         Enforcement {
             epoch: dead.epoch,
             at: dead.at,
@@ -242,12 +254,6 @@ pub struct Dead {
 }
 
 impl Dead {
-    /// By its record.
-    pub fn of(deny: &DenyRecord) -> Self {
-        let DenyRecord { epoch, at, until, audiences, .. } = deny.clone();
-        Self { epoch, at, until, audiences }
-    }
-
     /// `None`: it lives, or ended by itself.
     pub fn lease(lease: &Lease) -> Option<Self> {
         let until = lease.last_expiry.plus(taskpass_lease::VERIFIER_LEEWAY);
@@ -373,8 +379,7 @@ impl Broker {
     }
 
     fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
-        let others_uncounted = self.parts().settings.fleet;
-        Enforcement { others_uncounted, ..self.0.verifiers.enforcement(tenant, dead, self.now()) }
+        self.0.verifiers.enforcement(tenant, dead, self.parts().settings.fleet, self.now())
     }
 }
 

@@ -154,6 +154,20 @@ async fn a_verifier_is_remembered_for_as_long_as_it_may_accept() {
 }
 
 #[tokio::test]
+async fn one_that_comes_back_for_a_moment_and_hears_nothing_is_not_forgotten() {
+    let world = World::new().await;
+    let (feed, _) = follow(&world, "web-1").await;
+    drop(feed);
+    let verifier = world.caller("verifier");
+    drop(world.broker.watch_denies(&verifier, guard("billing-api", "web-1")).unwrap());
+    let task = world.task("ci/bot").await;
+    let dead = complete(&world, task.id).await;
+    let report = enforcement(&world, &dead, Duration::ZERO).await;
+    let accepts_until = support::START.plus(MAX_STALE);
+    assert_eq!(report.verifiers[0].standing, Standing::Offline { accepts_until }, "{report:?}");
+}
+
+#[tokio::test]
 async fn a_lease_s_end_concerns_its_resource_alone() {
     let world = World::new().await;
     let task = world.broker.start_task(world.caller("ci/bot"), start()).await.unwrap();
