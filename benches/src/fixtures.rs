@@ -3,8 +3,8 @@
 use std::time::Duration;
 use taskpass_policy::demo::DEMO;
 use taskpass_types::{
-    ActionName, AgentId, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName,
-    SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
+    ActionName, AgentId, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
+    ResourceName, SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
 };
 
 /// The `iss` of tokens that no broker signed.
@@ -66,6 +66,7 @@ pub fn grant(now: Timestamp) -> anyhow::Result<Grant> {
         decision: DecisionId::new(),
         policy_revision: PolicyRevision::new("a1b2c3d4e5f6")?,
         key_generation: KeyGeneration(1),
+        deny_epoch: Epoch::default(),
         confirmation: None,
         status: None,
         issued_at: now,

@@ -3,8 +3,19 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::Path};
 
-const FILES: [&str; 10] =
-    ["agent", "approval", "audit", "common", "credential", "lease", "policy", "revocation", "task", "tool"];
+const FILES: [&str; 11] = [
+    "agent",
+    "approval",
+    "audit",
+    "common",
+    "credential",
+    "kill",
+    "lease",
+    "policy",
+    "revocation",
+    "task",
+    "tool",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

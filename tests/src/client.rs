@@ -190,6 +190,7 @@ impl Client {
             reason: "a story".to_owned(),
             reissue_ok: false,
             wait: None,
+            quarantine: None,
         };
         Ok(LeaseServiceClient::new(self.channel()).kill_lease(request).await?.into_inner())
     }

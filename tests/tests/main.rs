@@ -20,6 +20,7 @@ mod delegation;
 mod faces;
 mod fleet;
 mod intent;
+mod kills;
 mod main_road;
 mod receipts;
 mod sandbox;

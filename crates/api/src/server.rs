@@ -8,9 +8,9 @@ use taskpass_proto::{
     v1::{
         agent_service_server::AgentServiceServer, approval_service_server::ApprovalServiceServer,
         audit_service_server::AuditServiceServer, credential_service_server::CredentialServiceServer,
-        lease_service_server::LeaseServiceServer, policy_service_server::PolicyServiceServer,
-        revocation_service_server::RevocationServiceServer, task_service_server::TaskServiceServer,
-        tool_service_server::ToolServiceServer,
+        kill_service_server::KillServiceServer, lease_service_server::LeaseServiceServer,
+        policy_service_server::PolicyServiceServer, revocation_service_server::RevocationServiceServer,
+        task_service_server::TaskServiceServer, tool_service_server::ToolServiceServer,
     },
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -65,6 +65,7 @@ pub async fn routes(api: &Api, limits: &ApiLimits) -> Result<Routes, tonic_refle
         .add_service(ApprovalServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(AuditServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(CredentialServiceServer::new(api.clone()).max_decoding_message_size(size))
+        .add_service(KillServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(LeaseServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(PolicyServiceServer::new(api.clone()).max_decoding_message_size(size))
         .add_service(RevocationServiceServer::new(api.clone()).max_decoding_message_size(size))

@@ -117,6 +117,10 @@ actions! {
     RequestRefuse = "request.refuse", "602";
     /// Records past their retention were deleted from the store.
     StorePurge = "store.purge", "802";
+    /// All that there was of an agent, an owner, a resource or the tenant ended.
+    WideEnd = "wide.end", "304";
+    /// An agent, an owner, a resource or the tenant is held.
+    WideHold = "wide.hold", "305";
     /// A task ended, whatever the reason.
     TaskEnd = "task.end", "103";
     /// A task's heartbeat stopped.

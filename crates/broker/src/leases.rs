@@ -1,7 +1,7 @@
 //! Showing and killing leases.
 
 use crate::{
-    Broker, Caller, Role,
+    AfterKill, Broker, Caller, Role,
     tasks::{may_see, own_only, unexpected},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -76,22 +76,23 @@ impl Broker {
     /// Ends a lease and, unless told otherwise, holds its agent, task and resource: a killed agent simply asks again.
     ///
     /// # Errors
-    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`.
+    /// `NOT_PERMITTED`, `LEASE_NOT_FOUND`; `FIELD_INVALID` for a quarantine that is none.
     pub async fn kill_lease(
         &self,
         caller: Arc<Caller>,
         id: LeaseId,
-        hold: bool,
+        after: AfterKill,
         why: &str,
     ) -> Result<Lease, Refusal> {
-        self.for_operator(&caller, id).await?;
+        let lease = self.for_operator(&caller, id).await?;
+        self.quarantine(&caller, lease.agent().into_iter().cloned().collect(), after, why).await?;
         let actor = caller.actor(None);
         let end = EndLease {
             tenant: caller.tenant.clone(),
             lease: id,
             reason: EndReason::Killed,
             by: actor.to_string(),
-            hold,
+            hold: after == AfterKill::Hold,
         };
         match self.end_lease(actor, end, why).await? {
             Some(lease) => {

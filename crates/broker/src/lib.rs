@@ -17,6 +17,7 @@ mod drift;
 mod explain;
 mod feed;
 mod fleet;
+mod kills;
 mod leases;
 mod plans;
 mod policy;
@@ -36,6 +37,7 @@ pub use explain::{
     Explained, PastDecision, Replay, ReplayChange, ReplaySum, Report, SimulateAsk, decision_not_found,
 };
 pub use feed::{DenyFeed, FeedMessage, Resume, VerificationKeys, WatchAsk};
+pub use kills::{AfterKill, KillAsk, KillPlan, KillSelector, KillWhat, Killed};
 pub use leases::Held;
 pub use plans::{Plan, PlanAsk};
 pub use policy::{PolicyKeeper, PolicyStatus};
@@ -110,6 +112,7 @@ struct Inner {
     /// Held while the policies change, so that changes come one after the other.
     changing: tokio::sync::Mutex<()>,
     plans: plans::Plans,
+    kill_plans: kills::KillPlans,
     /// The registry under which all that lives was last decided anew.
     swept: ArcSwap<Registry>,
     /// What it knows of its fleet.
@@ -127,10 +130,12 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let changing = tokio::sync::Mutex::new(());
         let (work, plans) = (TaskTracker::new(), plans::Plans::default());
+        let kill_plans = kills::KillPlans::default();
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
         let (channels, verifiers) = (channels::Channels::default(), verifiers::Verifiers::default());
-        let inner = Inner { parts, work, changing, plans, swept, fleet, verifiers, channels, reload };
+        let inner =
+            Inner { parts, work, changing, plans, kill_plans, swept, fleet, verifiers, channels, reload };
         Self(Arc::new(inner))
     }
 

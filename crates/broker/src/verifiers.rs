@@ -7,7 +7,7 @@
 use crate::{Broker, Caller, WatchAsk};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use taskpass_lease::{End, Lease, Task};
+use taskpass_lease::{End, Lease, Task, Wide};
 use taskpass_types::{Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp};
 use tokio::{sync::watch, time::timeout};
 
@@ -264,6 +264,30 @@ impl Dead {
     pub fn task(task: &Task) -> Option<Self> {
         let until = task.deadline.plus(taskpass_lease::VERIFIER_LEEWAY);
         Self::ended(task.end()?, until, task.resources())
+    }
+
+    /// All of these; `None`: none of them has a deny record.
+    pub fn leases(leases: &[Lease]) -> Option<Self> {
+        leases.iter().filter_map(Self::lease).reduce(|mut all, one| {
+            // Who enforces the newest enforces all before it.
+            if one.epoch > all.epoch {
+                (all.epoch, all.at) = (one.epoch, one.at);
+            }
+            all.until = all.until.max(one.until);
+            let new = one.audiences.into_iter().filter(|name| !all.audiences.contains(name));
+            let new: Vec<_> = new.collect();
+            all.audiences.extend(new);
+            all
+        })
+    }
+
+    /// All that there was of something wider than a task.
+    pub fn wide(end: &End, wide: &Wide, until: Timestamp) -> Option<Self> {
+        let audiences = match wide {
+            Wide::Resource(resource) => vec![resource.clone()],
+            Wide::Agent(_) | Wide::Owner(_) | Wide::Tenant => Vec::new(),
+        };
+        Self::ended(end, until, audiences)
     }
 
     fn ended(end: &End, until: Timestamp, audiences: Vec<ResourceName>) -> Option<Self> {

@@ -13,8 +13,11 @@ mod support;
 use std::{collections::BTreeSet, time::Duration};
 use support::{POLICY, World, issue, meddled::Meddled, policies, registered, registry, request, start};
 use taskpass_audit::{Action, Entry, Phase};
-use taskpass_broker::{CallAsk, CallOutcome, DriftRules, Held, IssueAsk, StartAsk};
+use taskpass_broker::{
+    AfterKill, CallAsk, CallOutcome, DriftRules, Held, IssueAsk, KillAsk, KillSelector, KillWhat, StartAsk,
+};
 use taskpass_lease::Verdict;
+use taskpass_lease::Wide;
 use taskpass_types::{AgentId, Consequence, EndReason, KeyGeneration, Reason, Refusal, Ttl};
 
 /// How an action has to be in the log.
@@ -49,7 +52,9 @@ fn written(action: Action) -> Written {
         | Action::StorePurge
         | Action::TaskEnd
         | Action::TaskSettle
-        | Action::TaskStart => Written::Pair,
+        | Action::TaskStart
+        | Action::WideEnd
+        | Action::WideHold => Written::Pair,
         Action::AttestRefuse
         | Action::CallReport
         | Action::DriftDetect
@@ -78,6 +83,7 @@ fn subject(action: Action, entry: &Entry) -> String {
             entry.key_generation.map(|generation| generation.to_string())
         }
         Action::PolicyLoad => entry.policy_revision.clone(),
+        Action::WideEnd | Action::WideHold => entry.agent.clone(),
         // A repeat finds the task of the first time.
         Action::TaskStart => entry.request_id.clone(),
         _ => entry.task.clone(),
@@ -115,15 +121,27 @@ async fn everything(world: &World) {
     // What has ended is ended once more.
     broker.end_task(bot(), task, EndReason::Completed, "").await.unwrap();
     broker.end_task(operator(), task, EndReason::Cancelled, "late").await.unwrap();
-    broker.kill_lease(operator(), lease, true, "late").await.unwrap();
+    broker.kill_lease(operator(), lease, AfterKill::Hold, "late").await.unwrap();
     // Killed, released, expired, abandoned, cancelled.
     let task = world.task("ci/bot").await.id;
     let killed = world.issue("ci/bot", task).await.unwrap().lease.id;
-    broker.kill_lease(operator(), killed, true, "odd reads").await.unwrap();
+    broker.kill_lease(operator(), killed, AfterKill::Hold, "odd reads").await.unwrap();
     broker.issue(bot(), issue(task)).await.err().unwrap();
     assert!(broker.release_hold(operator(), Held::Lease(killed)).await.unwrap());
     assert!(!broker.release_hold(operator(), Held::Lease(killed)).await.unwrap());
     world.issue("ci/bot", task).await.unwrap();
+    // All that an agent has; and it is held.
+    let wide = Wide::Agent(AgentId::new("ci/other").unwrap());
+    broker.hold_wide(operator(), wide.clone(), None, "odd").await.unwrap();
+    let selector = KillSelector { agent: Some(AgentId::new("ci/other").unwrap()), ..Default::default() };
+    let kill = KillAsk {
+        what: KillWhat::Selected(selector),
+        expect: None,
+        confirm: String::new(),
+        why: "odd".to_owned(),
+        after: AfterKill::Reissue,
+    };
+    broker.kill_leases(operator(), kill).await.unwrap();
     forward(301).await;
     world.audit.fail_next(1);
     world.issue("ci/bot", task).await.err().unwrap();

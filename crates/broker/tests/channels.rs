@@ -17,7 +17,7 @@ use support::{
     meddled::{Meddled, Unreadable},
     policies, start,
 };
-use taskpass_broker::{IssueAsk, Issued, RenewAsk, RevokedToken, StartAsk};
+use taskpass_broker::{AfterKill, IssueAsk, Issued, RenewAsk, RevokedToken, StartAsk};
 use taskpass_crypto::jws;
 use taskpass_issue::{Credential, Form};
 use taskpass_lease::{DenyKeys, Event};
@@ -97,7 +97,7 @@ async fn what_ended_is_listed_with_its_renewals_and_its_tree_and_nothing_beside_
     world.issue("ci/bot", ended.id).await.unwrap();
     assert!(list(&world).await.is_empty());
 
-    world.broker.kill_lease(world.caller("operator"), killed, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), killed, AfterKill::Reissue, "").await.unwrap();
     assert_eq!(list(&world).await, [(first.clone(), 9), (again.clone(), 9)].into());
     world.broker.end_task(world.caller("ci/bot"), ended.id, EndReason::Completed, "").await.unwrap();
     let all: BTreeSet<_> = [(first, 9), (again, 9), (own, 5), (below, 5)].into();
@@ -276,7 +276,7 @@ async fn each_token_of_a_lease_expires_by_itself() {
     world.clock.advance(Duration::from_secs(100));
     assert!(!is_active(&world, "verifier", &first).await, "not even within a leeway");
     assert!(is_active(&world, "verifier", &second).await);
-    world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), lease, AfterKill::Reissue, "").await.unwrap();
     assert!(!is_active(&world, "verifier", &second).await);
 }
 
@@ -349,7 +349,7 @@ async fn a_tokens_bit_is_set_when_it_ends_and_no_other() {
     for token in [&first, &second, &sibling, &other] {
         assert!(!status(&world, token));
     }
-    world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), lease, AfterKill::Reissue, "").await.unwrap();
     world.broker.publish_crls().await.unwrap();
     assert!(status(&world, &first) && status(&world, &second), "a lease and its renewals end together");
     assert!(!status(&world, &sibling) && !status(&world, &other));
@@ -392,13 +392,13 @@ async fn what_cannot_be_read_is_never_good() {
             world.broker.end_task(world.caller("ci/bot"), task, EndReason::Completed, "").await.unwrap();
         } else {
             unreadable.lock().clear();
-            world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+            world.broker.kill_lease(world.caller("operator"), lease, AfterKill::Reissue, "").await.unwrap();
             unreadable.lock().insert(lease);
         }
         let refused = world.broker.publish_crls().await.unwrap_err();
         assert_eq!(refused.reason(), Reason::StoreCorrupt);
         assert_eq!(world.broker.crls().unwrap_err().reason(), Reason::StoreUnavailable);
-        world.broker.kill_lease(world.caller("operator"), beside, false, "").await.unwrap();
+        world.broker.kill_lease(world.caller("operator"), beside, AfterKill::Reissue, "").await.unwrap();
         // For as long as a certificate lives, and no longer.
         world.clock.advance(Duration::from_secs(3601));
         world.broker.publish_crls().await.unwrap();

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 use support::{World, issue, meddled::Meddled, policies, start};
-use taskpass_broker::{Held, Resume, StartAsk, WatchAsk};
+use taskpass_broker::{AfterKill, Held, Resume, StartAsk, WatchAsk};
 use taskpass_lease::Lease;
 use taskpass_types::{DenySubject, EndReason, Epoch, HistoryId, LeaseId, Reason, TenantId, Ttl};
 
@@ -131,13 +131,13 @@ async fn a_killed_agent_is_held_until_released() {
     let task = world.task("ci/bot").await;
     let operator = world.caller("operator");
     let lease = world.issue("ci/bot", task.id).await.unwrap().lease.id;
-    world.broker.kill_lease(operator.clone(), lease, true, "odd reads").await.unwrap();
+    world.broker.kill_lease(operator.clone(), lease, AfterKill::Hold, "odd reads").await.unwrap();
     assert_eq!(world.renew("ci/bot", lease).await.err().unwrap().reason(), Reason::LeaseEnded);
     assert_eq!(world.issue("ci/bot", task.id).await.err().unwrap().reason(), Reason::HeldAfterKill);
     assert!(world.broker.release_hold(operator.clone(), Held::Lease(lease)).await.unwrap());
     assert!(!world.broker.release_hold(operator.clone(), Held::Lease(lease)).await.unwrap());
     let second = world.issue("ci/bot", task.id).await.unwrap().lease.id;
-    world.broker.kill_lease(operator, second, false, "rotate").await.unwrap();
+    world.broker.kill_lease(operator, second, AfterKill::Reissue, "rotate").await.unwrap();
     assert!(world.issue("ci/bot", task.id).await.is_ok(), "without a hold it may ask again");
 }
 
@@ -155,7 +155,7 @@ async fn who_may_not_kill_or_release_is_written_down() {
         ("operator", unknown, Reason::LeaseNotFound),
     ] {
         let before = world.entries().await.len();
-        let killed = world.broker.kill_lease(world.caller(who), id, true, "").await.unwrap_err();
+        let killed = world.broker.kill_lease(world.caller(who), id, AfterKill::Hold, "").await.unwrap_err();
         let released = world.broker.release_hold(world.caller(who), Held::Lease(id)).await.unwrap_err();
         assert_eq!((killed.reason(), released.reason()), (reason, reason), "{who}");
         let written: Vec<_> = world.entries().await.split_off(before);
@@ -184,7 +184,7 @@ async fn the_feed_tells_every_end_once_and_resumes_where_a_verifier_was() {
 
     let task = world.task("ci/bot").await;
     let lease = world.broker.issue(world.caller("ci/bot"), issue(task.id)).await.unwrap().lease.id;
-    world.broker.kill_lease(world.caller("operator"), lease, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), lease, AfterKill::Reissue, "").await.unwrap();
     world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
     let (mut reached, mut subjects) = (first.epoch, Vec::new());
     while reached < Epoch(2) {
@@ -217,7 +217,7 @@ async fn deny_records_are_forgotten_when_what_they_deny_has_expired() {
     let world = World::new().await;
     let task = world.task("ci/bot").await;
     let lease = world.issue("ci/bot", task.id).await.unwrap().lease;
-    world.broker.kill_lease(world.caller("operator"), lease.id, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), lease.id, AfterKill::Reissue, "").await.unwrap();
     let count =
         async || world.store.denies_after(&TenantId::default(), Epoch(0), 10).await.unwrap().records.len();
     world.clock.advance(lease.expires_at.since(support::START));

@@ -12,7 +12,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 use support::{World, csr, issue, meddled::Meddled, policies, request, start, token};
-use taskpass_broker::{Held, IssueAsk, StartAsk};
+use taskpass_broker::{AfterKill, Held, IssueAsk, StartAsk};
 use taskpass_crypto::{Expect, TokenKeys};
 use taskpass_issue::{Credential, Form};
 use taskpass_lease::{EndLease, EndTask, Event, PolicyOrigin, SetPolicies};
@@ -102,7 +102,7 @@ async fn what_is_foreign_is_not_found() {
     assert_eq!(ended.unwrap_err().reason(), Reason::TaskNotFound);
     assert_eq!(world.broker.lease(&other, lease).await.unwrap_err().reason(), Reason::LeaseNotFound);
     assert_eq!(world.renew("ci/other", lease).await.err().unwrap().reason(), Reason::LeaseNotFound);
-    let killed = world.broker.kill_lease(other.clone(), lease, true, "").await;
+    let killed = world.broker.kill_lease(other.clone(), lease, AfterKill::Hold, "").await;
     assert_eq!(killed.unwrap_err().reason(), Reason::NotPermitted);
     assert!(world.broker.tasks(&other, TaskQuery::default()).await.unwrap().items.is_empty());
     assert!(world.broker.leases(&other, LeaseQuery::default()).await.unwrap().items.is_empty());
@@ -190,7 +190,11 @@ async fn one_request_id_one_lease() {
     let other = IssueAsk { ttl: Some(Ttl::from_secs(60).unwrap()), ..ask.clone() };
     let other = world.broker.issue(world.caller("ci/bot"), other).await.err().unwrap();
     assert_eq!(other.reason(), Reason::RequestIdReused);
-    world.broker.kill_lease(world.caller("operator"), first.lease.id, false, "odd").await.unwrap();
+    world
+        .broker
+        .kill_lease(world.caller("operator"), first.lease.id, AfterKill::Reissue, "odd")
+        .await
+        .unwrap();
     let late = world.broker.issue(world.caller("ci/bot"), ask).await.err().unwrap();
     assert_eq!(late.reason(), Reason::LeaseEnded);
     let leases = world.broker.leases(&world.caller("operator"), LeaseQuery::default()).await.unwrap();

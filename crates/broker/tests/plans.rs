@@ -13,7 +13,7 @@ mod support;
 use parking_lot::Mutex;
 use std::{collections::BTreeSet, sync::Arc};
 use support::{POLICY, START, World, issue, meddled::Meddled, start};
-use taskpass_broker::{Plan, PlanAsk};
+use taskpass_broker::{AfterKill, Plan, PlanAsk};
 use taskpass_lease::{Event, Fence, Lease, PlanLease, PolicyOrigin, Request};
 use taskpass_store::LeaseQuery;
 use taskpass_types::{AgentId, LeaseId, PlanId, Reason, Refusal, RequestId};
@@ -92,7 +92,7 @@ async fn a_change_that_grew_is_refused_and_one_that_shrank_is_not() {
     world.broker.decide_anew().await.unwrap();
     assert!(ended(&world).await.is_empty());
     let again = plan(&world, STRICTER).await.unwrap();
-    world.broker.kill_lease(world.caller("operator"), first, false, "").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), first, AfterKill::Reissue, "").await.unwrap();
     apply(&world, again.id).await.unwrap();
     world.broker.decide_anew().await.unwrap();
     assert_eq!(ended(&world).await, [first, second].into());

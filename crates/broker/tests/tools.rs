@@ -13,7 +13,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 use support::{World, policies, registered, registry, start};
 use taskpass_broker::{
-    CallAsk, CallDecision, CallOutcome, DriftRule, DriftRules, Held, StartAsk, Then, Trigger,
+    AfterKill, CallAsk, CallDecision, CallOutcome, DriftRule, DriftRules, Held, StartAsk, Then, Trigger,
 };
 use taskpass_lease::Verdict;
 use taskpass_types::{
@@ -102,7 +102,7 @@ async fn a_denial_is_an_answer_with_its_reason() {
     assert_eq!((denial(&denied), denied.consequence), (Reason::PolicyDenied, None));
     let why = denied.denial.unwrap();
     assert!(why.message().contains("invoice:read") && why.fix_text().is_some(), "{why}");
-    world.broker.kill_lease(world.caller("operator"), lease, true, "odd").await.unwrap();
+    world.broker.kill_lease(world.caller("operator"), lease, AfterKill::Hold, "odd").await.unwrap();
     let ended = authorize(&world, "ci/bot", call(lease, "invoices", "invoice:read")).await.unwrap();
     assert!(matches!(denial(&ended), Reason::LeaseEnded | Reason::HeldAfterKill));
     let denials = world.entries().await.into_iter().filter(|entry| entry.code == "TP211F");

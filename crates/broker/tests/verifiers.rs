@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 use support::{World, issue, start};
-use taskpass_broker::{Acknowledged, Dead, DenyFeed, Enforcement, FeedMessage, Standing, WatchAsk};
+use taskpass_broker::{
+    Acknowledged, AfterKill, Dead, DenyFeed, Enforcement, FeedMessage, Standing, WatchAsk,
+};
 use taskpass_types::{
     Clock as _, EndReason, Epoch, HistoryId, Reason, ResourceName, SessionId, TaskId, TenantId,
 };
@@ -174,7 +176,8 @@ async fn a_lease_s_end_concerns_its_resource_alone() {
     let lease = world.broker.issue(world.caller("ci/bot"), issue(task.id)).await.unwrap().lease;
     let (_feed, first) = follow(&world, "web-1").await;
     let _mail = world.broker.watch_denies(&world.caller("mail-verifier"), guard("mail", "")).unwrap();
-    let killed = world.broker.kill_lease(world.caller("operator"), lease.id, false, "").await.unwrap();
+    let killed =
+        world.broker.kill_lease(world.caller("operator"), lease.id, AfterKill::Reissue, "").await.unwrap();
     let report = enforcement(&world, &Dead::lease(&killed).unwrap(), Duration::ZERO).await;
     assert_eq!((report.enforced, report.all), (0, 1));
     assert!(acknowledge(&world, &first, Epoch(0)).is_ok());

@@ -6,8 +6,8 @@ use crate::{Endpoint, EndpointError, Error, TaskBuilder, retry};
 use std::{future::Future, sync::Arc};
 use taskpass_proto::v1::{
     self, agent_service_client::AgentServiceClient, audit_service_client::AuditServiceClient,
-    credential_service_client::CredentialServiceClient, lease_service_client::LeaseServiceClient,
-    task_service_client::TaskServiceClient,
+    credential_service_client::CredentialServiceClient, kill_service_client::KillServiceClient,
+    lease_service_client::LeaseServiceClient, task_service_client::TaskServiceClient,
 };
 use taskpass_types::{Clock, SystemClock};
 use tokio::time::sleep;
@@ -198,6 +198,52 @@ impl Broker {
             LeaseServiceClient::new(channel).kill_lease(request).await
         })
         .await
+    }
+
+    /// Shows what a kill would end, and keeps that set. For operators.
+    pub async fn plan_kill(&self, selector: v1::KillSelector) -> Result<v1::PlanKillResponse, Error> {
+        let request = v1::PlanKillRequest { selector: Some(selector) };
+        self.call(request, |channel, request| async move {
+            KillServiceClient::new(channel).plan_kill(request).await
+        })
+        .await
+    }
+
+    /// Ends many leases. For operators.
+    pub async fn kill_leases(&self, request: v1::KillLeasesRequest) -> Result<v1::KillLeasesResponse, Error> {
+        self.call(request, |channel, request| async move {
+            KillServiceClient::new(channel).kill_leases(request).await
+        })
+        .await
+    }
+
+    /// Holds something wider than a task. For operators.
+    pub async fn set_hold(&self, request: v1::SetHoldRequest) -> Result<v1::SetHoldResponse, Error> {
+        self.call(request, |channel, request| async move {
+            KillServiceClient::new(channel).set_hold(request).await
+        })
+        .await
+    }
+
+    /// What is held and wider than a task. For operators.
+    pub async fn list_holds(&self) -> Result<Vec<v1::WideHold>, Error> {
+        let answer = self
+            .call(v1::ListHoldsRequest {}, |channel, request| async move {
+                KillServiceClient::new(channel).list_holds(request).await
+            })
+            .await?;
+        Ok(answer.holds)
+    }
+
+    /// Lets what is held go on; says whether it was held. For operators.
+    pub async fn lift_hold(&self, wide: v1::Wide) -> Result<bool, Error> {
+        let request = v1::LiftHoldRequest { wide: Some(wide) };
+        let answer = self
+            .call(request, |channel, request| async move {
+                KillServiceClient::new(channel).lift_hold(request).await
+            })
+            .await?;
+        Ok(answer.lifted)
     }
 
     /// Lifts the hold that the kill of `lease` left; says whether there was one. For operators.

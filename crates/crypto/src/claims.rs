@@ -7,12 +7,13 @@
 use crate::thumbprint;
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
-    ActionName, AgentId, Confirmation, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
-    ResourceName, SpiffeId, StatusListId, TaskPath, TenantId, Timestamp,
+    ActionName, AgentId, Confirmation, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, Owner,
+    PolicyRevision, ResourceName, SpiffeId, StatusListId, TaskPath, TenantId, Timestamp,
 };
 
-/// The version of the form.
+/// The version of the form, and of the one that has `deny_epoch`, which few need.
 const VERSION: u8 = 1;
+const WITH_DENY_EPOCH: u8 = 2;
 /// More actions than this in one credential is a mistake.
 const MAX_ACTIONS: usize = 64;
 /// Times at or after this many seconds are nonsense, and would overflow somebody's arithmetic.
@@ -25,7 +26,7 @@ pub struct UnsoundGrant(&'static str);
 
 /// A grant less its subject, which both kinds of credential say in their own way.
 ///
-/// The last five members are in certificates only: a token says them in standard claims, and nothing is said twice.
+/// Of those after the generation, five are in certificates only: a token says them in standard claims, and nothing is said twice.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantClaim {
@@ -41,6 +42,8 @@ pub(crate) struct GrantClaim {
     #[serde(rename = "gen")]
     generation: KeyGeneration,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deny_epoch: Option<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<ResourceName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actions: Option<Vec<ActionName>>,
@@ -52,7 +55,7 @@ pub(crate) struct GrantClaim {
     exp: Option<u64>,
 }
 
-/// What a token says in standard claims, and [`GrantClaim`] in its last five members.
+/// What a token says in standard claims, and [`GrantClaim`] in members of its own.
 pub(crate) struct Terms {
     pub(crate) resource: ResourceName,
     pub(crate) actions: Vec<ActionName>,
@@ -64,8 +67,9 @@ pub(crate) struct Terms {
 impl GrantClaim {
     /// What a token's private claim says.
     pub(crate) fn for_token(grant: &Grant) -> Self {
+        let deny_epoch = Some(grant.deny_epoch).filter(|epoch| *epoch > Epoch::default());
         Self {
-            v: VERSION,
+            v: if deny_epoch.is_some() { WITH_DENY_EPOCH } else { VERSION },
             tenant: grant.tenant.clone(),
             lease: grant.lease,
             renewal: grant.renewal,
@@ -75,6 +79,7 @@ impl GrantClaim {
             decision: grant.decision,
             policy: grant.policy_revision.clone(),
             generation: grant.key_generation,
+            deny_epoch,
             resource: None,
             actions: None,
             cnf: None,
@@ -120,9 +125,11 @@ impl GrantClaim {
     }
 
     fn build(self, subject: SpiffeId, terms: Terms) -> Result<Grant, UnsoundGrant> {
-        if self.v != VERSION {
-            return Err(UnsoundGrant("its version is not 1"));
-        }
+        let deny_epoch = match (self.v, self.deny_epoch) {
+            (VERSION, None) => Epoch::default(),
+            (WITH_DENY_EPOCH, Some(epoch)) if epoch > Epoch::default() => epoch,
+            _ => return Err(UnsoundGrant("its version is not 1, or 2 with a deny epoch")),
+        };
         let grant = Grant {
             tenant: self.tenant,
             lease: self.lease,
@@ -136,6 +143,7 @@ impl GrantClaim {
             decision: self.decision,
             policy_revision: self.policy,
             key_generation: self.generation,
+            deny_epoch,
             confirmation: terms.cnf,
             status: None,
             issued_at: Timestamp::from_secs(terms.iat),

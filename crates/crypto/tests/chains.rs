@@ -363,6 +363,7 @@ fn the_linter_sees_every_difference() {
             "policy_revision",
             Grant { policy_revision: taskpass_types::PolicyRevision::new("b").unwrap(), ..decided.clone() },
         ),
+        ("deny_epoch", Grant { deny_epoch: taskpass_types::Epoch(2), ..decided.clone() }),
         ("key_generation", Grant { key_generation: taskpass_types::KeyGeneration(2), ..decided.clone() }),
         (
             "confirmation",

@@ -279,7 +279,7 @@ fn members() {
                 "gen",
             ];
             let mut members = order.map(|member| grant[member].clone()).to_vec();
-            members.resize(15, Value::Null);
+            members.resize(16, Value::Null);
             forge.with("/urn:taskpass:grant", Some(json!(members)))
         }),
         ("detail an array", "claims_invalid", {
@@ -388,6 +388,7 @@ fn contradictions() {
             ("no agents", "grant_unsound", forge.with(&own("agents"), Some(json!([])))),
             ("no tasks", "claims_invalid", forge.with(&own("task_path"), Some(json!([])))),
             ("version 2", "grant_unsound", forge.with(&own("v"), Some(json!(2)))),
+            ("a later version's member", "grant_unsound", forge.with(&own("deny_epoch"), Some(json!(7)))),
             ("said twice", "grant_unsound", forge.with(&own("exp"), Some(json!(2)))),
             ("generation too large", "claims_invalid", forge.with(&own("gen"), Some(json!(1_u64 << 32)))),
         ],

@@ -14,8 +14,8 @@ use taskpass_crypto::{
     x509::{csr, lint},
 };
 use taskpass_types::{
-    ActionName, AgentId, DecisionId, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName,
-    SpiffeId, StatusIndex, StatusListId, TaskId, TaskPath, TenantId, Timestamp,
+    ActionName, AgentId, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
+    ResourceName, SpiffeId, StatusIndex, StatusListId, TaskId, TaskPath, TenantId, Timestamp,
 };
 
 fn token_round_trip(ring: &KeyRing, grant: &Grant) -> Grant {
@@ -112,6 +112,7 @@ prop_compose! {
         policy in "[a-f0-9]{1,64}",
         lease: [u8; 16], decision: [u8; 16], task: [u8; 16],
         renewal: u32,
+        deny_epoch in 0..3_u64,
         issued in T0.as_secs()..T0.as_secs() + 1_000_000,
         life in 1..604_800_u64,
     ) -> Grant {
@@ -137,6 +138,7 @@ prop_compose! {
             decision: DecisionId::from_bytes(decision),
             policy_revision: PolicyRevision::new(policy).unwrap(),
             key_generation: KeyGeneration(1),
+            deny_epoch: Epoch(deny_epoch),
             confirmation: None,
             status: None,
             issued_at: Timestamp::from_secs(issued),

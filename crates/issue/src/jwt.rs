@@ -94,6 +94,7 @@ mod tests {
             decision: DecisionId::new(),
             policy_revision: PolicyRevision::new("p1").unwrap(),
             key_generation: KeyGeneration(1),
+            deny_epoch: taskpass_types::Epoch::default(),
             confirmation: None,
             status: None,
             issued_at: now,

@@ -76,7 +76,7 @@ pub(crate) fn call_tool(view: View, call: &CallTool, now: Timestamp) -> Result<E
     if task.agent() != Some(&call.agent) {
         return Err(task_not_found());
     }
-    not_held(&view, task, &call.resource)?;
+    not_held(&view, task, &call.resource, now)?;
     let lease = lease_of(&view, call, now)?;
     task.covers(&call.resource, &[call.action.clone()].into())?;
     in_force(&view, &call.fence.policy_revision)?;
@@ -113,6 +113,7 @@ fn lease_of<'a>(view: &'a View, call: &CallTool, now: Timestamp) -> Result<Optio
     if let Some(reason) = lease.ended_by(now) {
         return Err(lease_ended(lease, reason));
     }
+    view.bars.let_live(lease)?;
     lease.covers(&call.resource, &call.action)?;
     Ok(Some(lease))
 }

@@ -1,8 +1,8 @@
 //! What a store saves after a step.
 
 use crate::{
-    Approval, Duty, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey, RequestRecord,
-    SharedKeys, Task, Turn,
+    Approval, Bar, Bars, Duty, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey,
+    RequestRecord, SharedKeys, Task, Turn,
 };
 use taskpass_types::{ApprovalId, DenyRecord, Epoch, LeaseId, TaskId, TenantId};
 
@@ -19,6 +19,8 @@ pub struct Effects {
     pub deny: Option<DenyRecord>,
     /// A hold to set or clear.
     pub hold: Option<HoldChange>,
+    /// All that is barred from now on.
+    pub bars: Option<(TenantId, Bars)>,
     /// A request to remember.
     pub request: Option<(RequestKey, RequestRecord)>,
     /// The policies that are in force from now on.
@@ -55,6 +57,8 @@ pub enum Outcome {
     AlreadyEnded(End),
     /// A request for approval as it is now: it waits, was found again, was voted on, or expired.
     Approval(Box<Approval>),
+    /// Something wider than a task is ended, held or both.
+    Barred(Box<Bar>),
     /// A tool call is allowed and counted.
     CallAllowed {
         /// Its task.

@@ -1,8 +1,8 @@
 //! What can happen to a task or a lease.
 
 use crate::{
-    ApprovalUse, CallTool, CastVote, CutLease, DenyKeys, HoldKey, HoldTask, RequestApproval, SetPolicies,
-    ShareKeys, TakeTurn,
+    ApprovalUse, BarWide, CallTool, CastVote, CutLease, DenyKeys, HoldKey, HoldTask, ReleaseWide,
+    RequestApproval, SetPolicies, ShareKeys, TakeTurn,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,8 @@ use taskpass_types::{
 /// One thing that happens. All of its reads and writes are one atomic step of the store.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// End or hold what is wider than a task.
+    BarWide(BarWide),
     /// Allow one tool call.
     CallTool(Box<CallTool>),
     /// End a lease at a given time at the latest.
@@ -35,6 +37,8 @@ pub enum Event {
     PlanLease(Box<PlanLease>),
     /// Let a killed agent ask again.
     ReleaseHold(ReleaseHold),
+    /// Let what is wider than a task go on.
+    ReleaseWide(ReleaseWide),
     /// Renew.
     RenewLease(Box<RenewLease>),
     /// Ask people to approve one exact request.

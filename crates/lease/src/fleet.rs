@@ -4,11 +4,11 @@
 //! Invariants: a set of keys replaces exactly the one that it was made from, so two brokers cannot both make the next; a
 //! duty has one holder at a time by the clocks of the brokers, and each change of holder has a greater number.
 
-use crate::{Effects, Limits, Outcome, View, step};
+use crate::{Effects, Limits, Outcome, View, step, wide};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use taskpass_types::{
-    CredentialKind, DenyRecord, DenySubject, EndReason, KeyGeneration, Reason, Refusal, TenantId, Timestamp,
+    DenyRecord, DenySubject, EndReason, KeyGeneration, Reason, Refusal, TenantId, Timestamp,
 };
 
 /// Share the signing keys with the fleet.
@@ -110,9 +110,7 @@ pub(crate) fn take_turn(view: &View, take: &TakeTurn, now: Timestamp) -> Effects
     Effects { turn: Some((take.duty, turn.clone())), outcome: Outcome::Turn(turn), ..Effects::default() }
 }
 
-/// No credential outlives the longest that there may be, so neither does the record.
 pub(crate) fn deny_keys(view: &View, deny: &DenyKeys, limits: &Limits, now: Timestamp) -> Effects {
-    let longest = limits.max_ttl(CredentialKind::Jwt).max(limits.max_ttl(CredentialKind::X509));
     let deny = DenyRecord {
         tenant: deny.tenant.clone(),
         epoch: view.epoch.next(),
@@ -120,7 +118,7 @@ pub(crate) fn deny_keys(view: &View, deny: &DenyKeys, limits: &Limits, now: Time
         reason: EndReason::Killed,
         by: step::bounded(&deny.by),
         at: now,
-        until: now.plus(longest).plus(step::VERIFIER_LEEWAY),
+        until: wide::last_expiry(limits, now),
         audiences: Vec::new(),
     };
     Effects { deny: Some(deny.clone()), outcome: Outcome::Denied(Box::new(deny)), ..Effects::default() }

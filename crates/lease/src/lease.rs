@@ -3,8 +3,8 @@
 use crate::{Cut, End, Limits};
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
-    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Grant,
-    KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId,
+    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, EndReason, Epoch,
+    Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, RequestId, ResourceName, Revocability, SpiffeId,
     StatusIndex, TaskId, TaskPath, TenantId, Timestamp, Ttl,
 };
 
@@ -41,6 +41,9 @@ pub struct Lease {
     pub policy_revision: PolicyRevision,
     /// The generation of the key that signed the newest credential.
     pub key_generation: KeyGeneration,
+    /// The newest deny record about an agent, an owner, a resource or the tenant when it was planned: such records up to it do
+    /// not concern it.
+    pub deny_epoch: Epoch,
     /// The TTL that was asked for, an input of the decision.
     pub requested_ttl: Ttl,
     /// What the evidence said of the holder then: its selectors.
@@ -154,6 +157,7 @@ impl Lease {
             decision: self.decision,
             policy_revision: self.policy_revision.clone(),
             key_generation: self.key_generation,
+            deny_epoch: self.deny_epoch,
             confirmation: self.confirmation.clone(),
             status: self.status,
             issued_at: self.issued_at,

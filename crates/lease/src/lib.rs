@@ -30,6 +30,7 @@ mod start;
 mod step;
 mod task;
 mod view;
+mod wide;
 
 pub use approval::{Approval, ApprovalState, Quorum, Verdict, Vote};
 pub use ask::{CastVote, RequestApproval};
@@ -47,3 +48,4 @@ pub use policies::{PolicyOrigin, PolicySet, PolicySetInfo, SetPolicies};
 pub use step::{VERIFIER_LEEWAY, step};
 pub use task::{End, Task, TaskState};
 pub use view::{Hold, HoldKey, RequestKey, RequestRecord, RequestTarget, View};
+pub use wide::{Bar, BarWide, Bars, HeldFor, ReleaseWide, Wide, WideHold};

@@ -8,10 +8,11 @@ use crate::{
     obligations::{credentials_left, promised},
     start::{quota, request_id_reused},
     step::{lease_ended, lease_not_found, standing, task_not_found},
+    wide::Who,
 };
 use std::{collections::BTreeSet, time::Duration};
 use taskpass_types::{
-    ActionName, ApprovalId, CredentialKind, EndReason, PolicyRevision, Reason, Refusal, ResourceName, Scope,
+    ActionName, CredentialKind, EndReason, Epoch, PolicyRevision, Reason, Refusal, ResourceName, Scope,
     Timestamp, Ttl,
 };
 
@@ -31,7 +32,7 @@ pub(crate) fn plan_lease(
     if task.agent() != Some(&plan.agent) {
         return Err(task_not_found());
     }
-    not_held(&view, task, &plan.resource)?;
+    not_held(&view, task, &plan.resource, now)?;
     in_force(&view, &plan.fence.policy_revision)?;
     task.covers(&plan.resource, &plan.actions)?;
     promised(&plan.obligations, Some(plan.revocability), plan.confirmation.is_some())?;
@@ -47,7 +48,11 @@ pub(crate) fn plan_lease(
     let expires_at = expiry(now, plan.ttl, plan.obligations.max_ttl, plan.evidence_expires_at, task)?;
     let approval =
         consent(&view, &plan.agent, &plan.obligations.approvals, plan.approval.as_ref(), plan.id, now)?;
-    let lease = new_lease(plan, task, expires_at, approval.as_ref().map(|approval| approval.id), now);
+    let lease = Lease {
+        approval: approval.as_ref().map(|approval| approval.id),
+        deny_epoch: view.bars.newest(),
+        ..new_lease(plan, task, expires_at, now)
+    };
     let mut tasks: Vec<Task> = view.ancestors.iter().chain([task]).map(issued_one_more).collect();
     if let Some(task) = tasks.last_mut() {
         task.live_below = task.live_below.saturating_add(1);
@@ -81,8 +86,9 @@ pub(crate) fn renew_lease(
         .filter(|lease| lease.agent() == Some(&renew.agent))
         .ok_or_else(lease_not_found)?;
     alive(lease, now)?;
+    view.bars.let_live(lease)?;
     let task = standing(&view, now)?;
-    not_held(&view, task, &lease.resource)?;
+    not_held(&view, task, &lease.resource, now)?;
     in_force(&view, &renew.fence.policy_revision)?;
     if lease.renewal_request.as_ref() == Some(&renew.request) {
         return sign_again(lease, now);
@@ -101,6 +107,8 @@ pub(crate) fn renew_lease(
         policies: renew.policies.clone(),
         policy_revision: renew.fence.policy_revision.clone(),
         key_generation: renew.key_generation,
+        // It is under none of those until now.
+        deny_epoch: view.bars.newest(),
         requested_ttl: renew.ttl,
         attested: renew.attested.clone(),
         attestation_age_secs: renew.attestation_age_secs,
@@ -143,8 +151,9 @@ fn replay(
         return Err(request_id_reused(plan.request.id.as_str()));
     }
     alive(lease, now)?;
+    view.bars.let_live(lease)?;
     let task = standing(view, now)?;
-    not_held(view, task, &lease.resource)?;
+    not_held(view, task, &lease.resource, now)?;
     in_force(view, &plan.fence.policy_revision)?;
     sign_again(lease, now)
 }
@@ -171,7 +180,13 @@ fn alive(lease: &Lease, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-pub(crate) fn not_held(view: &View, task: &Task, resource: &ResourceName) -> Result<(), Refusal> {
+pub(crate) fn not_held(
+    view: &View,
+    task: &Task,
+    resource: &ResourceName,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    view.bars.let_pass(&Who::at(task, resource), now)?;
     let Some(hold) = &view.hold else { return Ok(()) };
     let by = &hold.by;
     Err(match hold.lease {
@@ -278,13 +293,7 @@ fn expiry(
         .with("task", task.id))
 }
 
-fn new_lease(
-    plan: &PlanLease,
-    task: &Task,
-    expires_at: Timestamp,
-    approval: Option<ApprovalId>,
-    now: Timestamp,
-) -> Lease {
+fn new_lease(plan: &PlanLease, task: &Task, expires_at: Timestamp, now: Timestamp) -> Lease {
     Lease {
         tenant: plan.tenant.clone(),
         id: plan.id,
@@ -301,11 +310,12 @@ fn new_lease(
         policies: plan.policies.clone(),
         policy_revision: plan.fence.policy_revision.clone(),
         key_generation: plan.key_generation,
+        deny_epoch: Epoch::default(),
         requested_ttl: plan.ttl,
         attested: plan.attested.clone(),
         attestation_age_secs: plan.attestation_age_secs,
         counters: plan.counters,
-        approval,
+        approval: None,
         request: plan.request.id.clone(),
         status: plan.status,
         created_at: now,

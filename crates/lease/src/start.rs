@@ -6,6 +6,7 @@ use crate::{
     consent::consent,
     plan::in_force,
     step::{standing, task_ended},
+    wide::Who,
 };
 use std::collections::BTreeMap;
 use taskpass_types::{EndReason, Reason, Refusal, TaskPath, Timestamp};
@@ -30,6 +31,9 @@ pub(crate) fn start_task(
         return Err(quota("running tasks of one agent", limits.tasks_per_agent));
     }
     let parent = start.parent.map(|_| parent_of(&view, start, limits, now)).transpose()?;
+    let path: Vec<_> =
+        parent.map_or(&[][..], |parent| &parent.agents).iter().chain([&start.agent]).cloned().collect();
+    view.bars.let_pass(&Who { agents: &path, owner: &start.owner, resource: None }, now)?;
     if let Some(fence) = &start.fence {
         in_force(&view, &fence.policy_revision)?;
     }
@@ -81,6 +85,7 @@ fn replay(
     if start.parent.is_some() {
         standing(view, now)?;
     }
+    view.bars.let_pass(&Who { agents: &task.agents, owner: &task.owner, resource: None }, now)?;
     if let Some(fence) = &start.fence {
         in_force(view, &fence.policy_revision)?;
     }

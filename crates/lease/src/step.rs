@@ -3,7 +3,7 @@
 use crate::{
     Effects, End, EndLease, EndTask, Ended, Event, Heartbeat, Hold, HoldChange, HoldKey, Lease, LeaseState,
     Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, fleet, plan, policies, settle,
-    start,
+    start, wide,
 };
 use std::time::Duration;
 use taskpass_types::{DenyRecord, DenySubject, EndReason, Reason, Refusal, Timestamp};
@@ -17,6 +17,7 @@ pub const VERIFIER_LEEWAY: Duration = Duration::from_secs(6);
 /// A [`Refusal`] that explains itself to the caller; none of them depends on another tenant's records.
 pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Result<Effects, Refusal> {
     match event {
+        Event::BarWide(bar) => wide::bar_wide(view, bar, limits, now),
         Event::CallTool(call) => calls::call_tool(view, call, now),
         Event::CutLease(cut) => cut::cut_lease(view, cut, now),
         Event::DenyKeys(deny) => Ok(fleet::deny_keys(&view, deny, limits, now)),
@@ -27,6 +28,7 @@ pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Resul
         Event::HoldTask(hold) => calls::hold_task(view, hold, now),
         Event::PlanLease(plan) => plan::plan_lease(view, plan, limits, now),
         Event::ReleaseHold(release) => Ok(release_hold(&view, release)),
+        Event::ReleaseWide(release) => Ok(wide::release_wide(view, release, now)),
         Event::RenewLease(renew) => plan::renew_lease(view, renew, limits, now),
         Event::RequestApproval(request) => ask::request_approval(view, request, limits, now),
         Event::SetPolicies(set) => policies::set_policies(view, set, now),
@@ -105,8 +107,8 @@ fn end_task(view: View, end: &EndTask, now: Timestamp) -> Result<Effects, Refusa
 
 pub(crate) fn end_lease(view: View, end: &EndLease, now: Timestamp) -> Result<Effects, Refusal> {
     let mut lease = view.lease.ok_or_else(lease_not_found)?;
-    if let Some(end) = lease.end() {
-        return Ok(Effects { outcome: Outcome::AlreadyEnded(end.clone()), ..Effects::default() });
+    if let Some(end) = lease.end().cloned().or_else(|| view.bars.end_of(&lease)) {
+        return Ok(Effects { outcome: Outcome::AlreadyEnded(end), ..Effects::default() });
     }
     let deny = DenyRecord {
         tenant: lease.tenant.clone(),
@@ -173,7 +175,13 @@ fn tick_task(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Ref
 
 fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Refusal> {
     let Some(mut lease) = view.lease.clone() else { return Ok(Effects::default()) };
+    let above = view.bars.end_of(&lease);
     Ok(match (lease.end(), lease.ended_by(now)) {
+        // The record says so only now; everybody knew.
+        (None, _) if let Some(end) = above => {
+            lease.state = LeaseState::Ended(end);
+            marked(view.task, lease)
+        }
         (None, Some(EndReason::Drifted)) => {
             let by = lease.cut.as_ref().map_or("broker/deadlines", |cut| &cut.by);
             return end_lease(view, &cut::drifted(&lease, by), now);
@@ -185,12 +193,7 @@ fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Re
                 by: "broker/deadlines".to_owned(),
                 epoch: None,
             });
-            Effects {
-                tasks: view.task.map(one_less_below).into_iter().collect(),
-                leases: vec![lease.clone()],
-                outcome: Outcome::LeaseEnded(Box::new(Ended { record: lease, deny: None })),
-                ..Effects::default()
-            }
+            marked(view.task, lease)
         }
         (None, None) if lease.recheck_at.is_some_and(|at| now >= at) => {
             lease.recheck_at = lease.recheck.map(|every| now.plus(every.as_duration()));
@@ -207,6 +210,16 @@ fn tick_lease(view: View, limits: &Limits, now: Timestamp) -> Result<Effects, Re
         },
         _ => Effects::default(),
     })
+}
+
+/// A lease that is over without a deny record of its own.
+fn marked(task: Option<Task>, lease: Lease) -> Effects {
+    Effects {
+        tasks: task.map(one_less_below).into_iter().collect(),
+        leases: vec![lease.clone()],
+        outcome: Outcome::LeaseEnded(Box::new(Ended { record: lease, deny: None })),
+        ..Effects::default()
+    }
 }
 
 fn forget_deny(view: View, now: Timestamp) -> Effects {

@@ -1,6 +1,6 @@
 //! What a store loads for a step.
 
-use crate::{Approval, Lease, SharedKeys, Task, Turn};
+use crate::{Approval, Bars, Lease, SharedKeys, Task, Turn};
 use serde::{Deserialize, Serialize};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
@@ -31,6 +31,8 @@ pub struct View {
     pub replayed_task: Option<Task>,
     /// Whether the agent, task and resource is held.
     pub hold: Option<Hold>,
+    /// All that is barred in the tenant.
+    pub bars: Bars,
     /// The deny record that the event names.
     pub deny: Option<DenyRecord>,
     /// The signing keys of the fleet.

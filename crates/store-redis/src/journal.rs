@@ -11,8 +11,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use taskpass_lease::{EndLease, EndTask, Event};
-use taskpass_store::journal::JournalFile;
+use taskpass_lease::{BarWide, EndLease, EndTask, Event, HeldFor, Wide};
+use taskpass_store::{Tail, journal::JournalFile};
 use taskpass_types::{DenyRecord, DenySubject, Timestamp};
 
 /// How large a segment is; about five thousand ends.
@@ -26,9 +26,28 @@ const SEGMENTS: usize = 64;
 pub(crate) struct End {
     pub(crate) deny: DenyRecord,
     pub(crate) hold: bool,
+    /// How long what is wider than a task is held: 0 not at all, 1 for good, else until then, in milliseconds.
+    held: Tail,
 }
 
 impl End {
+    pub(crate) fn new(deny: DenyRecord, hold: bool, held: Option<HeldFor>) -> Self {
+        let held = match held {
+            None => 0,
+            Some(HeldFor::Good) => 1,
+            Some(HeldFor::Until(until)) => until.as_millis().max(2),
+        };
+        Self { deny, hold, held: Tail(held) }
+    }
+
+    fn held(&self) -> Option<HeldFor> {
+        match self.held.0 {
+            0 => None,
+            1 => Some(HeldFor::Good),
+            until => Some(HeldFor::Until(Timestamp::from_millis(until))),
+        }
+    }
+
     /// The event that wrote it.
     fn event(&self) -> Option<Event> {
         let DenyRecord { tenant, subject, reason, by, .. } = self.deny.clone();
@@ -37,7 +56,10 @@ impl End {
                 Some(Event::EndLease(EndLease { tenant, lease, reason, by, hold: self.hold }))
             }
             DenySubject::Task(task) => Some(Event::EndTask(EndTask { tenant, task, reason, by })),
-            _ => None,
+            subject => {
+                let wide = Wide::of(&subject)?;
+                Some(Event::BarWide(BarWide { tenant, wide, end: true, hold: self.held(), by }))
+            }
         }
     }
 }
@@ -178,7 +200,7 @@ mod tests {
             until: Timestamp::from_secs(until),
             audiences: Vec::new(),
         };
-        End { deny, hold: matches!(subject, DenySubject::Lease(_)) }
+        End::new(deny, matches!(subject, DenySubject::Lease(_)), None)
     }
 
     #[test]

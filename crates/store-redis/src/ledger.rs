@@ -182,7 +182,8 @@ impl Ledger {
     /// Ends are durable with us before they are sent. A journal that cannot take them keeps none of them back: the ledger
     /// takes them all the same.
     fn keep(&mut self, results: &Results) {
-        let end = |pending: &Pending| Some(End { deny: pending.deny()?.clone(), hold: pending.holds() });
+        let end =
+            |pending: &Pending| Some(End::new(pending.deny()?.clone(), pending.holds(), pending.held()));
         let ends: Vec<End> = results.iter().flatten().filter_map(end).collect();
         let (Some(journal), Some(known)) = (&mut self.journal, &self.known) else { return };
         let Some(now) = ends.iter().map(|end| end.deny.at).max() else { return };

@@ -21,6 +21,7 @@ mod list;
 mod policies;
 mod schedule;
 mod tenants;
+mod wide;
 mod world;
 
 pub use approvals::*;
@@ -32,6 +33,7 @@ pub use list::*;
 pub use policies::*;
 pub use schedule::*;
 pub use tenants::*;
+pub use wide::*;
 pub use world::Home;
 
 /// Makes one test of each behaviour. `$home` is an expression that makes a fresh [`Home`]; it runs once per test. The
@@ -114,6 +116,15 @@ macro_rules! conformance_behaviours {
             the_history_of_policies_is_in_order_and_whole,
             the_history_of_policies_is_bounded,
             only_an_expected_change_of_policies_passes,
+            a_wide_end_takes_all_that_was_before,
+            what_a_wide_end_took_is_marked_in_time,
+            an_agents_end_reaches_what_it_handed_on,
+            a_wide_hold_stops_all_until_it_is_released,
+            a_wide_hold_for_a_time_ends_with_it,
+            a_wide_end_that_is_repeated_happens_once,
+            wide_bars_are_bounded,
+            a_forgotten_wide_end_stays_one,
+            a_wide_end_stays_in_its_tenant,
             tenants_do_not_meet,
             a_history_outlives_its_process,
         }

@@ -8,7 +8,7 @@ use crate::{
     tables::{Table, Write},
 };
 use std::time::Duration;
-use taskpass_lease::{Event, HoldChange, Limits, Outcome, TaskState, step};
+use taskpass_lease::{Event, HeldFor, HoldChange, Limits, Outcome, TaskState, step};
 use taskpass_types::{DenyRecord, HistoryId, LeaseId, Reason, Refusal, Timestamp};
 
 /// How many records one settlement marks; keeps a commit short.
@@ -23,6 +23,7 @@ pub struct Pending {
     outcome: Outcome,
     deny: Option<DenyRecord>,
     hold: bool,
+    held: Option<HeldFor>,
     approval: bool,
 }
 
@@ -40,6 +41,11 @@ impl Pending {
     /// Whether it set a hold.
     pub fn holds(&self) -> bool {
         self.hold
+    }
+
+    /// How long it holds something wider than a task.
+    pub fn held(&self) -> Option<HeldFor> {
+        self.held
     }
 
     /// Whether it wrote an approval.
@@ -64,6 +70,10 @@ pub fn apply(
     save(write, &effects, limits)?;
     Ok(Pending {
         hold: matches!(effects.hold, Some(HoldChange::Set(..))),
+        held: match event {
+            Event::BarWide(bar) => bar.hold,
+            _ => None,
+        },
         approval: effects.approval.is_some(),
         deny: effects.deny,
         outcome: effects.outcome,

@@ -7,8 +7,8 @@
 use crate::{
     Due, DueWhat,
     record::{
-        KEYS_KEY, POLICY_KEY, approval_key, deny_key, due_key, epoch_key, hold_key, lease_key, pending_key,
-        request_key, running_key, task_key, turn_key,
+        KEYS_KEY, POLICY_KEY, approval_key, bars_key, deny_key, due_key, epoch_key, hold_key, lease_key,
+        pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::Table,
     terms,
@@ -30,15 +30,16 @@ pub(crate) fn due(due: &Due) -> Vec<Row> {
 
 pub(crate) fn event(event: &Event) -> Vec<Row> {
     match event {
+        Event::BarWide(bar) => vec![epoch(&bar.tenant), bars(&bar.tenant)],
         Event::CallTool(call) => {
-            let mut rows = vec![policy(), task(&call.tenant, call.task)];
+            let mut rows = vec![policy(), bars(&call.tenant), task(&call.tenant, call.task)];
             rows.push(hold(&call.tenant, &call.agent, call.task, &call.resource));
             rows.extend(call.lease.map(|id| lease(&call.tenant, id)));
             rows.extend(consent(&call.tenant, &call.agent, call.approval.as_ref()));
             rows
         }
-        Event::CutLease(cut) => vec![epoch(&cut.tenant), lease(&cut.tenant, cut.lease)],
-        Event::EndLease(end) => vec![epoch(&end.tenant), lease(&end.tenant, end.lease)],
+        Event::CutLease(cut) => vec![epoch(&cut.tenant), bars(&cut.tenant), lease(&cut.tenant, cut.lease)],
+        Event::EndLease(end) => vec![epoch(&end.tenant), bars(&end.tenant), lease(&end.tenant, end.lease)],
         Event::EndTask(end) => vec![epoch(&end.tenant), task(&end.tenant, end.task)],
         Event::DenyKeys(deny) => vec![epoch(&deny.tenant)],
         Event::ForgetDeny(tenant, epoch) => vec![(Table::Denies, deny_key(tenant, *epoch))],
@@ -48,6 +49,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         }
         Event::PlanLease(plan) => {
             let mut rows = vec![policy(), lease(&plan.tenant, plan.id), task(&plan.tenant, plan.task)];
+            rows.push(bars(&plan.tenant));
             rows.push(request(&plan.tenant, &plan.agent, &plan.request.id));
             rows.push(hold(&plan.tenant, &plan.agent, plan.task, &plan.resource));
             rows.extend(terms::foreseen(plan).map(|key| (Table::Terms, key)));
@@ -55,7 +57,8 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
             rows
         }
         Event::ReleaseHold(release) => vec![(Table::Holds, hold_key(&release.key))],
-        Event::RenewLease(renew) => vec![policy(), lease(&renew.tenant, renew.lease)],
+        Event::ReleaseWide(release) => vec![bars(&release.tenant)],
+        Event::RenewLease(renew) => vec![policy(), bars(&renew.tenant), lease(&renew.tenant, renew.lease)],
         Event::RequestApproval(ask) => {
             let mut rows = vec![policy(), task(&ask.tenant, ask.task), approval(&ask.tenant, ask.id)];
             rows.push((Table::Meta, pending_key(&ask.tenant, &ask.agent)));
@@ -66,7 +69,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         Event::SettleTask(tenant, id, _) => vec![task(tenant, *id)],
         Event::ShareKeys(_) => vec![(Table::Meta, KEYS_KEY.to_vec())],
         Event::StartTask(start) => {
-            let mut rows = vec![policy(), task(&start.tenant, start.id)];
+            let mut rows = vec![policy(), bars(&start.tenant), task(&start.tenant, start.id)];
             rows.push(request(&start.tenant, &start.agent, &start.request.id));
             rows.push((Table::Meta, running_key(&start.tenant, &start.agent)));
             rows.extend(start.parent.map(|parent| task(&start.tenant, parent)));
@@ -74,7 +77,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         }
         Event::TakeTurn(take) => vec![(Table::Meta, turn_key(take.duty))],
         Event::TickApproval(tenant, id) => vec![approval(tenant, *id)],
-        Event::TickLease(tenant, id) => vec![epoch(tenant), lease(tenant, *id)],
+        Event::TickLease(tenant, id) => vec![epoch(tenant), bars(tenant), lease(tenant, *id)],
         Event::TickTask(tenant, id) => vec![epoch(tenant), task(tenant, *id)],
         Event::Vote(cast) => vec![approval(&cast.tenant, cast.approval)],
     }
@@ -86,6 +89,10 @@ fn policy() -> Row {
 
 fn epoch(tenant: &TenantId) -> Row {
     (Table::Meta, epoch_key(tenant))
+}
+
+fn bars(tenant: &TenantId) -> Row {
+    (Table::Meta, bars_key(tenant))
 }
 
 fn task(tenant: &TenantId, id: TaskId) -> Row {

@@ -5,7 +5,7 @@ use crate::{
     tables::Read,
 };
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
+use taskpass_lease::{Approval, Bars, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp,
 };
@@ -91,7 +91,7 @@ impl<B: Backend> Store for Ledger<B> {
     }
 
     async fn lease(&self, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
-        self.0.look(|read| load::lease(read, tenant, id)).await
+        self.0.look(|read| query::lease(read, tenant, id)).await
     }
 
     async fn standing(&self, tenant: &TenantId, id: LeaseId, now: Timestamp) -> Result<Lease, Refusal> {
@@ -104,6 +104,10 @@ impl<B: Backend> Store for Ledger<B> {
 
     async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
         self.0.look(|read| query::leases(read, query)).await
+    }
+
+    async fn bars(&self, tenant: &TenantId) -> Result<Bars, Refusal> {
+        self.0.look(|read| load::bars(read, tenant)).await
     }
 
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {

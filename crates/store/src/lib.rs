@@ -30,6 +30,7 @@ mod save;
 mod short;
 mod signals;
 pub mod tables;
+mod tail;
 mod terms;
 mod work;
 
@@ -40,4 +41,5 @@ pub use port::{ApprovalQuery, Denies, Due, DueWhat, LeaseQuery, Page, Store, Tas
 pub use prepared::{Committed, Prepared};
 pub use report::{Line, Mark, Report};
 pub use signals::Signals;
+pub use tail::Tail;
 pub use work::{Job, Work};

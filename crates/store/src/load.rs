@@ -3,14 +3,14 @@
 use crate::{
     policies,
     record::{
-        Below, KEYS_KEY, approval_key, below_prefix, decode, deny_key, epoch_key, hold_key, lease_key,
-        parse_below, pending_key, request_key, running_key, task_key, turn_key,
+        Below, KEYS_KEY, approval_key, bars_key, below_prefix, decode, deny_key, epoch_key, hold_key,
+        lease_key, parse_below, pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::{Read, Scan, Table},
     terms::{self, Own},
 };
 use taskpass_lease::{
-    Approval, ApprovalUse, Duty, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget,
+    Approval, ApprovalUse, Bars, Duty, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget,
     SharedKeys, Task, Turn, View,
 };
 use taskpass_types::{
@@ -21,7 +21,12 @@ use taskpass_types::{
 pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
     let mut view = View::default();
     match event {
+        Event::BarWide(bar) => {
+            view.epoch = epoch(read, &bar.tenant)?;
+            view.bars = bars(read, &bar.tenant)?;
+        }
         Event::CallTool(call) => {
+            view.bars = bars(read, &call.tenant)?;
             view.policy_revision = policy_revision(read)?;
             load_task(read, &call.tenant, call.task, &mut view)?;
             if let Some(id) = call.lease {
@@ -44,6 +49,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             view.hold = hold(read, &held.tenant, &held.agent, held.task, &held.resource)?;
         }
         Event::PlanLease(plan) => {
+            view.bars = bars(read, &plan.tenant)?;
             view.request = request(read, &plan.tenant, &plan.agent, &plan.request.id)?;
             view.policy_revision = policy_revision(read)?;
             if let Some(RequestRecord { target: RequestTarget::Lease(id), .. }) = view.request {
@@ -57,7 +63,9 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             }
         }
         Event::ReleaseHold(release) => view.hold = hold_at(read, &release.key)?,
+        Event::ReleaseWide(release) => view.bars = bars(read, &release.tenant)?,
         Event::RenewLease(renew) => {
+            view.bars = bars(read, &renew.tenant)?;
             view.policy_revision = policy_revision(read)?;
             if let Some(own) = own(read, &renew.tenant, renew.lease)? {
                 let task = load_task(read, &renew.tenant, own.task, &mut view);
@@ -85,6 +93,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
         }
         Event::ShareKeys(_) => view.keys = shared_keys(read)?,
         Event::StartTask(start) => {
+            view.bars = bars(read, &start.tenant)?;
             view.request = request(read, &start.tenant, &start.agent, &start.request.id)?;
             if let Some(RequestRecord { target: RequestTarget::Task(id), .. }) = view.request {
                 view.replayed_task = task(read, &start.tenant, id)?;
@@ -146,6 +155,7 @@ fn load_lease_to_end(
     view: &mut View,
 ) -> Result<(), Refusal> {
     view.epoch = epoch(read, tenant)?;
+    view.bars = bars(read, tenant)?;
     if let Some(own) = own(read, tenant, id)? {
         let task = readable(task(read, tenant, own.task));
         view.lease = Some(terms::whole(read, tenant, id, own)?);
@@ -274,6 +284,11 @@ pub(crate) fn request(
 
 pub(crate) fn epoch(read: &dyn Read, tenant: &TenantId) -> Result<Epoch, Refusal> {
     read.read(Table::Meta, &epoch_key(tenant))?.map_or(Ok(Epoch::default()), |bytes| decode("epoch", &bytes))
+}
+
+pub(crate) fn bars(read: &dyn Read, tenant: &TenantId) -> Result<Bars, Refusal> {
+    read.read(Table::Meta, &bars_key(tenant))?
+        .map_or(Ok(Bars::default()), |bytes| decode("set of bars", &bytes))
 }
 
 pub(crate) fn policy_revision(read: &dyn Read) -> Result<Option<PolicyRevision>, Refusal> {

@@ -2,7 +2,7 @@
 
 use crate::Committed;
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
+use taskpass_lease::{Approval, Bars, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId,
     Timestamp,
@@ -38,6 +38,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of leases, newest first.
     async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal>;
+
+    /// All that is ended or held in a tenant and wider than a task.
+    async fn bars(&self, tenant: &TenantId) -> Result<Bars, Refusal>;
 
     /// The deny records after `epoch`, in order, at most `limit`, and the newest epoch.
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal>;

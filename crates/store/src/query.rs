@@ -22,6 +22,14 @@ pub(crate) fn due(read: &dyn Read, now: Timestamp, limit: usize) -> Result<Vec<D
     Ok(entries.iter().filter_map(|(key, _)| parse_due(key)).take_while(|due| due.at <= now).collect())
 }
 
+/// A lease as it is, with whatever ended it.
+pub(crate) fn lease(read: &dyn Read, tenant: &TenantId, id: LeaseId) -> Result<Option<Lease>, Refusal> {
+    // Who is far away from the store gets both in one round.
+    let (bars, lease) = (load::bars(read, tenant), load::lease(read, tenant, id)?);
+    let bars = bars?;
+    Ok(lease.map(|lease| bars.mark(lease)))
+}
+
 pub(crate) fn standing(
     read: &dyn Read,
     tenant: &TenantId,
@@ -34,11 +42,12 @@ pub(crate) fn standing(
             .with("lease", lease)
             .with("end_reason", reason)
     };
-    let own = load::own(read, tenant, id)?
-        .ok_or_else(|| Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours"))?;
+    let (bars, own) = (load::bars(read, tenant), load::own(read, tenant, id)?);
+    let own =
+        own.ok_or_else(|| Refusal::new(Reason::LeaseNotFound, "there is no such lease, or it is not yours"))?;
     // Who is far away from the store gets the task in one round with the lease's terms.
     let (task, of) = (load::task(read, tenant, own.task), own.task);
-    let lease = terms::whole(read, tenant, id, own)?;
+    let lease = bars?.mark(terms::whole(read, tenant, id, own)?);
     if let Some(reason) = lease.ended_by(now) {
         return Err(gone(id, reason));
     }
@@ -99,6 +108,7 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
         (query.agent.is_none() || query.agent.as_ref() == lease.agent())
             && !(query.active && lease.end().is_some())
     };
+    let bars = load::bars(read, &query.tenant)?;
     let before = query.before.map(|id| *id.as_bytes());
     let page = match query.task {
         None => {
@@ -106,14 +116,18 @@ pub(crate) fn leases(read: &dyn Read, query: &LeaseQuery) -> Result<Page<Lease, 
             let rows = |before, limit| newest(read, Table::Leases, &prefix, before, limit);
             let fetch = |row: &Row| {
                 let own = decode("lease", &row.bytes)?;
-                terms::whole(read, &query.tenant, LeaseId::from_bytes(row.id), own).map(Some)
+                terms::whole(read, &query.tenant, LeaseId::from_bytes(row.id), own)
+                    .map(|lease| Some(bars.mark(lease)))
             };
             newest_first(query.limit, before, rows, fetch, keep)?
         }
         Some(task) => {
             let half = |ended| leases_below_prefix(&query.tenant, task, ended);
             let rows = |before, limit| newest_below(read, (half, query.active), before, limit);
-            let fetch = |row: &Row| load::lease(read, &query.tenant, LeaseId::from_bytes(row.id));
+            let fetch = |row: &Row| {
+                let lease = load::lease(read, &query.tenant, LeaseId::from_bytes(row.id))?;
+                Ok(lease.map(|lease| bars.mark(lease)))
+            };
             newest_first(query.limit, before, rows, fetch, keep)?
         }
     };

@@ -247,6 +247,11 @@ pub(crate) fn turn_key(duty: Duty) -> Vec<u8> {
     [b"turn:", duty.as_str().as_bytes()].concat()
 }
 
+/// All that is barred in a tenant.
+pub(crate) fn bars_key(tenant: &TenantId) -> Vec<u8> {
+    [b"bars/", tenant.as_str().as_bytes()].concat()
+}
+
 pub(crate) fn epoch_key(tenant: &TenantId) -> Vec<u8> {
     let mut key = b"epoch".to_vec();
     push(&mut key, tenant.as_str());

@@ -5,9 +5,10 @@ use crate::{
     load::{self, count},
     policies::save_policies,
     record::{
-        Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, below_key, deny_header,
-        deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header, lease_key,
-        leases_below_prefix, pending_key, request_key, running_key, task_header, task_key, turn_key,
+        Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, bars_key, below_key,
+        deny_header, deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header,
+        lease_key, leases_below_prefix, pending_key, request_key, running_key, task_header, task_key,
+        turn_key,
     },
     tables::{Scan, Table, Write},
     terms::{self, Own},
@@ -37,6 +38,9 @@ pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) ->
             write.put(Table::Holds, &hold_key(key), &encode(PLAIN, hold)?)?;
         }
         None => {}
+    }
+    if let Some((tenant, bars)) = &effects.bars {
+        write.put(Table::Meta, &bars_key(tenant), &encode(PLAIN, bars)?)?;
     }
     if let Some((key, record)) = &effects.request {
         write.put(Table::Requests, &request_key(key), &encode(PLAIN, record)?)?;

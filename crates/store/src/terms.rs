@@ -11,14 +11,15 @@ use crate::{
     record::{PLAIN, decode, encode, task_key, unreadable},
     short::Short,
     tables::{Read, Table, Write},
+    tail::Tail,
 };
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use taskpass_lease::{Cut, Lease, LeaseState, PlanLease};
 use taskpass_types::{
-    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, KeyGeneration,
-    LeaseId, Owner, PolicyRevision, Reason, Refusal, ResourceName, Revocability, SpiffeId, StatusIndex,
-    StatusListId, TaskId, TaskPath, TenantId, Timestamp, Ttl,
+    ActionName, AgentId, ApprovalId, Confirmation, Counters, CredentialKind, DecisionId, Epoch,
+    KeyGeneration, LeaseId, Owner, PolicyRevision, Reason, Refusal, ResourceName, Revocability, SpiffeId,
+    StatusIndex, StatusListId, TaskId, TaskPath, TenantId, Timestamp, Ttl,
 };
 
 /// Names terms within their task. Two that share it are refused, not mixed up.
@@ -46,6 +47,8 @@ pub(crate) struct Own {
     /// Its place on the status list that the terms name, if they name one.
     place: u32,
     state: LeaseState,
+    /// Last, where records that were written before there was such a thing have nothing.
+    deny_epoch: Tail,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +187,7 @@ fn split(lease: &Lease) -> Result<(Own, Terms), Refusal> {
         rare: Some(rare).filter(|rare| *rare != Rare::default()),
         place: lease.status.map_or(0, |status| status.index),
         state: lease.state,
+        deny_epoch: Tail(lease.deny_epoch.0),
     };
     let Lease { task_path, agents, owner, hard_stop, .. } = lease;
     Ok((own, Terms { asked, task_path, agents, owner, hard_stop }))
@@ -211,6 +215,7 @@ fn join(tenant: &TenantId, id: LeaseId, own: Own, terms: Terms) -> Lease {
         policies: asked.policies,
         policy_revision: asked.policy_revision,
         key_generation: asked.key_generation,
+        deny_epoch: Epoch(own.deny_epoch.0),
         requested_ttl: asked.requested_ttl,
         attested: asked.attested,
         attestation_age_secs: own.attestation_age_secs,
@@ -255,7 +260,7 @@ mod tests {
     use crate::{apply, apply_due, conformance::events, load, memory::Tables, query, tables::Scan};
     use std::time::Duration;
     use taskpass_lease::{End, Event, Limits, Outcome};
-    use taskpass_types::{EndReason, Epoch};
+    use taskpass_types::EndReason;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_123);
 

@@ -60,11 +60,13 @@ impl Job {
     pub fn urgent(&self) -> bool {
         let Work::Apply(event) = &self.work else { return false };
         match event {
-            Event::EndLease(_)
+            Event::BarWide(_)
+            | Event::EndLease(_)
             | Event::EndTask(_)
             | Event::DenyKeys(_)
             | Event::HoldTask(_)
             | Event::ReleaseHold(_)
+            | Event::ReleaseWide(_)
             | Event::SetPolicies(_) => true,
             Event::CutLease(cut) => cut.at <= self.now,
             Event::Vote(cast) => cast.verdict == Verdict::Deny,
@@ -86,7 +88,8 @@ impl Job {
         let Work::Apply(event) = &self.work else { return false };
         matches!(
             event,
-            Event::EndLease(_)
+            Event::BarWide(_)
+                | Event::EndLease(_)
                 | Event::EndTask(_)
                 | Event::SetPolicies(_)
                 | Event::ShareKeys(_)

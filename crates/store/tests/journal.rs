@@ -18,7 +18,8 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::{
-    Approval, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task,
+    Approval, Bars, EndLease, EndTask, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys,
+    Task,
 };
 use taskpass_store::{
     ApprovalQuery, Committed, Denies, Due, LeaseQuery, Ledger, MemoryBackend, Page, Store, TaskQuery,
@@ -81,6 +82,9 @@ impl Store for Disk {
     }
     async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease, LeaseId>, Refusal> {
         self.store.leases(query).await
+    }
+    async fn bars(&self, tenant: &TenantId) -> Result<Bars, Refusal> {
+        self.store.bars(tenant).await
     }
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
         self.store.denies_after(tenant, epoch, limit).await

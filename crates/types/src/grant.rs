@@ -1,8 +1,8 @@
 //! What a credential says, whatever its kind: the same facts in a token's claims and in a certificate's extension.
 
 use crate::{
-    ActionName, AgentId, DecisionId, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName, SpiffeId,
-    StatusIndex, TaskId, TenantId, Timestamp,
+    ActionName, AgentId, DecisionId, Epoch, KeyGeneration, LeaseId, Owner, PolicyRevision, ResourceName,
+    SpiffeId, StatusIndex, TaskId, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -177,6 +177,9 @@ pub struct Grant {
     pub policy_revision: PolicyRevision,
     /// The generation of the key that signs.
     pub key_generation: KeyGeneration,
+    /// The newest deny record about an agent, an owner, a resource or the tenant when it was planned: such records up to it do
+    /// not concern it.
+    pub deny_epoch: Epoch,
     /// The key that the holder must prove, if any.
     pub confirmation: Option<Confirmation>,
     /// Where a status list tells of it; tokens only.

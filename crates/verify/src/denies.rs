@@ -61,24 +61,26 @@ pub struct Denies {
 impl Denies {
     /// The newest record that refuses `grant`, by the narrowest subject.
     pub fn find(&self, grant: &Grant) -> Option<Record> {
+        // What was planned after an agent, an owner, a resource or the tenant was ended is not under that end.
+        let later = |record: &Record| record.epoch > grant.deny_epoch;
         self.lease(grant)
             .or_else(|| {
                 grant.task_path.iter().rev().find_map(|id| of(&self.tasks, &id, || DenySubject::Task(id)))
             })
             .or_else(|| {
-                grant
-                    .agents
-                    .iter()
-                    .rev()
-                    .find_map(|id| of(&self.agents, id, || DenySubject::Agent(id.clone())))
+                let agent = |id: &AgentId| of(&self.agents, id, || DenySubject::Agent(id.clone()));
+                grant.agents.iter().rev().find_map(|id| agent(id).filter(later))
             })
-            .or_else(|| of(&self.owners, &grant.owner, || DenySubject::Owner(grant.owner.clone())))
+            .or_else(|| {
+                of(&self.owners, &grant.owner, || DenySubject::Owner(grant.owner.clone())).filter(later)
+            })
             .or_else(|| {
                 of(&self.resources, &grant.resource, || DenySubject::Resource(grant.resource.clone()))
+                    .filter(later)
             })
             .or_else(|| self.revision(grant))
             .or_else(|| self.generation(grant))
-            .or_else(|| self.tenant.map(|ended| record(DenySubject::Tenant, ended)))
+            .or_else(|| self.tenant.map(|ended| record(DenySubject::Tenant, ended)).filter(later))
     }
 
     fn lease(&self, grant: &Grant) -> Option<Record> {

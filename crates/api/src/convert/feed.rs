@@ -44,7 +44,7 @@ pub(crate) fn patience(wait: Option<prost_types::Duration>) -> Result<Option<Dur
 }
 
 /// Taken apart by hand, as [`super::ttl`] is; unlike that, it may be short and even nothing.
-fn duration(field: &'static str, span: prost_types::Duration) -> Result<Duration, Refusal> {
+pub(super) fn duration(field: &'static str, span: prost_types::Duration) -> Result<Duration, Refusal> {
     let seconds = u64::try_from(span.seconds).ok();
     let nanos = u32::try_from(span.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     let both = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));

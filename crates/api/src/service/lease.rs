@@ -1,6 +1,6 @@
 use super::{cursor, named};
 use crate::{Api, convert};
-use taskpass_broker::{Dead, Held};
+use taskpass_broker::{AfterKill, Dead, Held};
 use taskpass_proto::v1::{self, lease_service_server::LeaseService};
 use taskpass_store::LeaseQuery;
 use taskpass_types::{Refusal, ResourceName};
@@ -56,12 +56,13 @@ impl LeaseService for Api {
         let caller = self.caller(request.extensions()).await?;
         let request = request.into_inner();
         let asked = async {
-            Ok((self.lease_id(&caller, &request.lease_id).await?, convert::patience(request.wait)?))
+            let after = convert::after_kill(request.reissue_ok, request.quarantine)?;
+            Ok((self.lease_id(&caller, &request.lease_id).await?, after, convert::patience(request.wait)?))
         };
-        let (id, wait) = asked.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
-        let (broker, held) = (self.broker.clone(), !request.reissue_ok);
+        let (id, after, wait) = asked.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let (broker, held) = (self.broker.clone(), after != AfterKill::Reissue);
         let lease =
-            self.run(async move { broker.kill_lease(caller, id, held, &request.reason).await }).await?;
+            self.run(async move { broker.kill_lease(caller, id, after, &request.reason).await }).await?;
         let enforcement = self.enforcement(&lease.tenant, Dead::lease(&lease), wait).await;
         Ok(Response::new(v1::KillLeaseResponse { lease: Some(convert::lease(lease)), held, enforcement }))
     }

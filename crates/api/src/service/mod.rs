@@ -4,6 +4,7 @@ mod agent;
 mod approval;
 mod audit;
 mod credential;
+mod kill;
 mod lease;
 mod policy;
 mod revocation;

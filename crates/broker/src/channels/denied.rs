@@ -212,11 +212,11 @@ impl Denied {
         if broad.is_empty() {
             return Ok(());
         }
-        let query = LeaseQuery { active: true, ..leases(look) };
+        // Not only active ones: what is under such an end is listed as ended.
+        let query = leases(look);
         let mut all = vec![Found::default(); broad.len()];
         pages(look, query, |lease| {
-            let under =
-                broad.iter().zip(&mut all).filter(|(record, _)| is_under(&lease.grant(), &record.subject));
+            let under = broad.iter().zip(&mut all).filter(|(record, _)| is_under(&lease.grant(), record));
             under.into_iter().try_for_each(|(record, found)| found.add(lease, record, look))
         })
         .await

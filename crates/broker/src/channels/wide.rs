@@ -56,7 +56,7 @@ impl Wide {
     pub(super) fn denies(&self, grant: &Grant) -> bool {
         self.records.iter().any(|record| {
             signed_before(record).is_some_and(|newest| grant.key_generation <= newest)
-                || is_under(grant, &record.subject)
+                || is_under(grant, record)
         })
     }
 }
@@ -72,13 +72,14 @@ pub(super) fn signed_before(record: &DenyRecord) -> Option<KeyGeneration> {
 
 /// Whether a credential is under something wider than a task, keys apart. Of a lease that was renewed only the newest
 /// credential is known.
-pub(super) fn is_under(grant: &Grant, subject: &DenySubject) -> bool {
-    match subject {
-        DenySubject::Agent(agent) => grant.agents.contains(agent),
-        DenySubject::Owner(owner) => grant.owner == *owner,
+pub(super) fn is_under(grant: &Grant, record: &DenyRecord) -> bool {
+    let planned_before = grant.deny_epoch < record.epoch;
+    match &record.subject {
+        DenySubject::Agent(agent) => planned_before && grant.agents.contains(agent),
+        DenySubject::Owner(owner) => planned_before && grant.owner == *owner,
         DenySubject::PolicyRevision(revision) => grant.policy_revision == *revision,
-        DenySubject::Resource(resource) => grant.resource == *resource,
-        DenySubject::Tenant => true,
+        DenySubject::Resource(resource) => planned_before && grant.resource == *resource,
+        DenySubject::Tenant => planned_before,
         DenySubject::KeyGeneration(_) | DenySubject::Lease(_) | DenySubject::Task(_) => false,
     }
 }

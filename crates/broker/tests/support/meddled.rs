@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
-use taskpass_lease::{Approval, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
+use taskpass_lease::{Approval, Bars, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_store::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, TaskQuery};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
@@ -139,6 +139,9 @@ impl Store for Meddled {
         page.items.retain(|lease| self.check(lease.id).is_ok());
         page.unreadable += all - page.items.len();
         Ok(page)
+    }
+    async fn bars(&self, tenant: &TenantId) -> Result<Bars, Refusal> {
+        self.store.bars(tenant).await
     }
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
         self.store.denies_after(tenant, epoch, limit).await

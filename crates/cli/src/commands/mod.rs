@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod exec;
 mod help;
+mod hold;
 mod lease;
 mod policy;
 mod review;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     ExecChild(exec::ExecChild),
     Help(help::Help),
     #[command(subcommand)]
+    Hold(hold::Command),
+    #[command(subcommand)]
     Lease(lease::Command),
     #[command(subcommand)]
     Policy(policy::Command),
@@ -130,6 +133,7 @@ impl Command {
             Self::Exec(command) => wait_for(command.run(session)),
             Self::ExecChild(command) => command.run(),
             Self::Help(command) => command.run(session),
+            Self::Hold(command) => wait_for(command.run(session)),
             Self::Lease(command) => wait_for(command.run(session)),
             Self::Policy(command) => command.run(session),
             Self::Review(command) => wait_for(command.run(session)),

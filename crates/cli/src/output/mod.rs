@@ -185,6 +185,16 @@ impl Output {
         Ok(is_yes(&answer))
     }
 
+    /// Asks for a word to be typed; whatever else is answered is a no.
+    pub(crate) fn ask_for(&self, question: &str, word: &str) -> io::Result<bool> {
+        let mut talk = io::stderr().lock();
+        write!(talk, "{} Type {} to go on: ", text::safe(question), text::safe(word))?;
+        talk.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer)?;
+        Ok(answer.trim() == word)
+    }
+
     /// Whether talk may be coloured.
     pub(crate) fn color(&self) -> bool {
         self.color

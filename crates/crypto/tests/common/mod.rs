@@ -6,8 +6,8 @@
 use std::time::Duration;
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_types::{
-    ActionName, AgentId, DecisionId, Grant, KeyGeneration, LeaseId, ManualClock, Owner, PolicyRevision,
-    ResourceName, SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
+    ActionName, AgentId, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, ManualClock, Owner,
+    PolicyRevision, ResourceName, SpiffeId, TaskId, TaskPath, TenantId, Timestamp, TrustDomain,
 };
 
 pub(crate) const ISSUER: &str = "https://taskpass.acme.test";
@@ -69,6 +69,7 @@ pub(crate) fn delegated(count: usize) -> Grant {
         decision: DecisionId::new(),
         policy_revision: PolicyRevision::new("a1b2c3d4e5f6").unwrap(),
         key_generation: KeyGeneration(1),
+        deny_epoch: Epoch::default(),
         confirmation: None,
         status: None,
         issued_at: T0,

@@ -48,6 +48,7 @@ impl Model {
     pub(crate) fn check_called(&mut self, call: &CallTool, effects: &Effects, lease: Option<&Lease>) {
         self.check_alive(call.task);
         assert!(!self.held.contains(&call.task), "nothing is called under a hold");
+        effects.tasks.last().into_iter().for_each(|task| self.check_task_is_free(task, true));
         assert_eq!(call.fence.policy_revision, self.policy);
         assert_eq!(self.declared[&call.task].agent, call.agent);
         let scope = Scope { resource: call.resource.clone(), action: call.action.clone() };
@@ -56,6 +57,7 @@ impl Model {
         if let Some(lease) = lease {
             assert!(!self.ended_leases.contains_key(&lease.id), "nothing is called under an ended lease");
             assert!(self.now < self.granted[&lease.id].1, "nor under an expired one");
+            self.check_lives(lease.id);
             self.check_not_cut(lease.id, self.now);
             assert_eq!((lease.task(), &lease.resource), (Some(call.task), &call.resource));
             assert!(lease.actions.contains(&call.action), "within the lease");

@@ -7,8 +7,8 @@ use crate::{
 };
 use std::time::Duration;
 use taskpass_lease::{
-    ApprovalUse, CallTool, EndLease, EndTask, Event, Heartbeat, HoldKey, HoldTask, PlanLease, ReleaseHold,
-    RenewLease, Request, RequestApproval, StartTask, Verdict,
+    ApprovalUse, BarWide, CallTool, EndLease, EndTask, Event, Heartbeat, HeldFor, HoldKey, HoldTask,
+    PlanLease, ReleaseHold, ReleaseWide, RenewLease, Request, RequestApproval, StartTask, Verdict,
 };
 use taskpass_types::{
     ActionName, AgentId, ApprovalId, Confirmation, CredentialKind, EndReason, Epoch, LeaseId, Obligations,
@@ -45,6 +45,17 @@ impl Model {
                 fence: fence(&revision(act.revision)),
                 ..common::ask(ApprovalId::new(), self.nth_task(act.task), act.digest)
             })),
+            Act::Bar { nth, end, hold } => Event::BarWide(BarWide {
+                tenant,
+                wide: Self::nth_wide(*nth),
+                end: *end,
+                hold: hold.map(|secs| match secs {
+                    0 => HeldFor::Good,
+                    secs => HeldFor::Until(self.now.plus(Duration::from_secs(secs))),
+                }),
+                by: "widely".to_owned(),
+            }),
+            Act::Lift { nth } => Event::ReleaseWide(ReleaseWide { tenant, wide: Self::nth_wide(*nth) }),
             Act::Call(act) => {
                 let lease = act.lease.map(|nth| self.nth_lease(nth));
                 // A lease is mostly used under its own task.

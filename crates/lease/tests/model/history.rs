@@ -13,6 +13,12 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Ask(Ask),
+    /// How long it holds, in seconds; 0: for good.
+    Bar {
+        nth: usize,
+        end: bool,
+        hold: Option<u64>,
+    },
     Call(Call),
     /// How far from now, in milliseconds.
     Cut {
@@ -35,6 +41,9 @@ pub(crate) enum Act {
     Hold {
         task: usize,
         lease: Option<usize>,
+    },
+    Lift {
+        nth: usize,
     },
     Plan(Plan),
     ReleaseHold {
@@ -195,6 +204,9 @@ fn any_act() -> impl Strategy<Value = Act> {
     let nth = any_nth;
     prop_oneof![
         4 => any_ask().prop_map(Act::Ask),
+        1 => (0..5_usize, any::<bool>(), prop::option::weighted(0.4, 0..9_u64))
+            .prop_map(|(nth, end, hold)| Act::Bar { nth, end, hold }),
+        2 => (0..5_usize).prop_map(|nth| Act::Lift { nth }),
         8 => any_call().prop_map(Act::Call),
         2 => (nth(), -20_000..100_000_i64).prop_map(|(lease, away)| Act::Cut { lease, away }),
         2 => (nth(), any::<bool>()).prop_map(|(lease, hold)| Act::EndLease { lease, hold }),

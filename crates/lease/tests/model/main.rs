@@ -11,6 +11,7 @@ mod events;
 mod history;
 mod model;
 mod people;
+mod wide;
 mod world;
 
 use model::Model;
@@ -41,11 +42,13 @@ fn the_histories_reach_what_they_are_about() {
         seen.append(&mut model.seen);
     }
     let expected = [
+        "barred",
         "called as approved",
         "called with a lease",
         "cut",
         "denied",
         "expired",
+        "expired under a wide end",
         "granted",
         "held",
         "issued as approved",

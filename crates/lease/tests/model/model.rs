@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 use taskpass_lease::{
-    ApprovalState, Effects, End, EndLease, Event, Lease, Limits, Outcome, PlanLease, RenewLease, Request,
-    RequestTarget, StartTask, Task,
+    ApprovalState, Effects, End, EndLease, Event, HeldFor, Lease, Limits, Outcome, PlanLease, RenewLease,
+    Request, RequestTarget, StartTask, Task, Wide,
 };
 use taskpass_types::{
-    AgentId, ApprovalId, DenySubject, EndReason, Grant, Kind, LeaseId, Obligations, PolicyRevision, Reason,
-    Refusal, RequestId, Scope, TaskId, Timestamp, Ttl,
+    AgentId, ApprovalId, CredentialKind, DenySubject, EndReason, Grant, Kind, LeaseId, Obligations,
+    PolicyRevision, Reason, Refusal, RequestId, Scope, TaskId, Timestamp, Ttl,
 };
 
 pub(crate) struct Model {
@@ -37,6 +37,8 @@ pub(crate) struct Model {
     pub(crate) called: Vec<Called>,
     pub(crate) minutes: BTreeMap<TaskId, Minute>,
     pub(crate) cuts: BTreeMap<LeaseId, Timestamp>,
+    pub(crate) widely_dead: BTreeSet<LeaseId>,
+    pub(crate) widely_held: BTreeMap<Wide, HeldFor>,
     /// What happened at all, for the test that the histories reach what they are about.
     pub(crate) seen: BTreeSet<&'static str>,
 }
@@ -77,6 +79,8 @@ impl Default for Model {
             called: Vec::new(),
             minutes: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            widely_dead: BTreeSet::new(),
+            widely_held: BTreeMap::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -126,14 +130,20 @@ impl Model {
                 let answer = &self.answered[&(start.agent.clone(), start.request.id.clone())];
                 assert_eq!(*answer, (start.request.clone(), RequestTarget::Task(task.id)), "I3");
                 self.check_alive(task.id);
+                self.check_task_is_free(task, false);
             }
             (Event::Heartbeat(_), Outcome::Running(task)) => self.check_alive(task.id),
             (_, Outcome::TaskEnded(ended)) => {
                 assert!(ended.deny.is_some(), "credentials may be alive");
                 self.end_task(&ended.record);
             }
+            (Event::BarWide(bar), Outcome::Barred(_)) => self.check_barred(bar),
+            (Event::ReleaseWide(release), Outcome::Released) => self.check_lifted(&release.wide),
             (_, Outcome::LeaseEnded(ended)) => {
-                assert!(ended.deny.is_some() || self.now >= ended.record.last_expiry);
+                let widely = self.widely_dead.contains(&ended.record.id);
+                let forgotten = ended.record.end().is_some_and(|end| end.reason == EndReason::Expired);
+                let over = self.now >= ended.record.last_expiry;
+                assert!(ended.deny.is_some() || over || widely || forgotten);
                 let end = ended.record.end().unwrap();
                 if let (EndReason::Drifted, Event::TickLease(..)) = (end.reason, event) {
                     assert!(ended.deny.is_some() && self.now >= self.cuts[&ended.record.id]);
@@ -199,6 +209,7 @@ impl Model {
             assert!(start.scopes.is_subset(&self.declared[&parent].scopes), "I2: scopes");
             assert!(task.deadline <= self.declared[&parent].deadline, "I2: deadline");
         }
+        self.check_task_is_free(task, false);
         self.answered.insert(key, (start.request.clone(), RequestTarget::Task(task.id)));
         self.tasks.push(task.id);
         let declared = Declared {
@@ -262,6 +273,7 @@ impl Model {
         let task = lease.task().unwrap();
         self.check_alive(task);
         assert!(!self.held.contains(&task), "held after a kill");
+        self.check_lease_is_free(lease);
         assert_eq!(lease.policy_revision, self.policy, "decided under the policies in force");
         assert!(obligations.revocability.is_none_or(|least| lease.revocability >= least), "obliged");
         assert!(!obligations.bound || lease.confirmation.is_some(), "obliged");
@@ -287,6 +299,7 @@ impl Model {
         assert!(!self.ended_leases.contains_key(&lease.id), "I3: a retry after a revoke says revoked");
         assert!(!self.held.contains(&task), "held after a kill");
         self.check_not_cut(lease.id, self.now);
+        self.check_lease_is_free(lease);
         assert_eq!(lease.grant(), self.granted[&lease.id].0, "I3: the same credential");
         assert!(self.now < lease.expires_at);
     }
@@ -387,6 +400,12 @@ impl Model {
     fn check_denies(&self) {
         for deny in self.world.denies.values() {
             for (lease, (grant, last_expiry)) in &self.granted {
+                // How long any of them lives is all that such a record can know.
+                if Wide::of(&deny.subject).is_some() {
+                    let longest = self.world.limits.max_ttl(CredentialKind::X509);
+                    assert!(deny.until > deny.at.plus(longest));
+                    continue;
+                }
                 let under = match &deny.subject {
                     DenySubject::Lease(id) => id == lease,
                     DenySubject::Task(id) => grant.task_path.contains(*id),
@@ -396,6 +415,10 @@ impl Model {
             }
         }
     }
+}
+
+fn is_wide(end: Option<&End>) -> bool {
+    end.is_some_and(|end| end.reason == EndReason::Killed && end.by == "widely")
 }
 
 /// What happened, for who wants to know whether it ever does.
@@ -415,6 +438,8 @@ fn name(effects: &Effects) -> Option<&'static str> {
         Outcome::LeaseEnded(ended) if ended.record.cut.is_some() && ended.deny.is_some() => Some("cut"),
         Outcome::RecheckDue(_) => Some("rechecked"),
         Outcome::Held(_) => Some("held"),
+        Outcome::Barred(_) => Some("barred"),
+        Outcome::LeaseEnded(ended) if is_wide(ended.record.end()) => Some("expired under a wide end"),
         _ => None,
     }
 }

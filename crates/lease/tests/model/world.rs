@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use taskpass_lease::{
-    Approval, ApprovalUse, Effects, Event, Hold, HoldChange, HoldKey, Lease, Limits, RequestKey,
+    Approval, ApprovalUse, Bars, Effects, Event, Hold, HoldChange, HoldKey, Lease, Limits, RequestKey,
     RequestRecord, RequestTarget, Task, View, step,
 };
 use taskpass_types::{
@@ -18,6 +18,7 @@ pub(crate) struct World {
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
     pub(crate) requests: BTreeMap<RequestKey, RequestRecord>,
     pub(crate) holds: BTreeMap<HoldKey, Hold>,
+    pub(crate) bars: Bars,
     pub(crate) denies: BTreeMap<Epoch, DenyRecord>,
     pub(crate) epoch: Epoch,
     pub(crate) policy: Option<PolicyRevision>,
@@ -34,7 +35,9 @@ impl World {
 
     fn view(&self, event: &Event) -> View {
         let mut view = View { epoch: self.epoch, policy_revision: self.policy.clone(), ..View::default() };
+        view.bars = self.bars.clone();
         match event {
+            Event::BarWide(_) | Event::ReleaseWide(_) => {}
             Event::CallTool(call) => {
                 self.see_task(&mut view, call.task);
                 view.lease = call.lease.and_then(|id| self.leases.get(&id).cloned());
@@ -163,6 +166,9 @@ impl World {
             Some(HoldChange::Set(key, hold)) => drop(self.holds.insert(key.clone(), hold.clone())),
             Some(HoldChange::Clear(key)) => drop(self.holds.remove(key)),
             None => {}
+        }
+        if let Some((_, bars)) = &effects.bars {
+            self.bars = bars.clone();
         }
         self.requests.extend(effects.request.clone());
         if let Some(set) = &effects.policies {

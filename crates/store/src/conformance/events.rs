@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use taskpass_lease::{
-    ApprovalUse, CallTool, CastVote, CutLease, EndLease, EndTask, Event, Fence, Heartbeat, HoldKey, HoldTask,
-    PlanLease, PolicyOrigin, Quorum, ReleaseHold, RenewLease, Request, RequestApproval, SetPolicies,
-    StartTask, Verdict,
+    ApprovalUse, BarWide, CallTool, CastVote, CutLease, EndLease, EndTask, Event, Fence, Heartbeat, HeldFor,
+    HoldKey, HoldTask, PlanLease, PolicyOrigin, Quorum, ReleaseHold, ReleaseWide, RenewLease, Request,
+    RequestApproval, SetPolicies, StartTask, Verdict, Wide,
 };
 use taskpass_types::{
     ActionName, AgentId, ApprovalId, CallId, Counters, CredentialKind, DecisionId, EndReason, GroupName,
@@ -36,7 +36,8 @@ pub fn request(id: &str) -> Request {
     Request { id: RequestId::new(id).unwrap(), digest: [7; 32] }
 }
 
-fn resource() -> ResourceName {
+/// The one resource.
+pub fn resource() -> ResourceName {
     ResourceName::new("billing-api").unwrap()
 }
 
@@ -171,6 +172,16 @@ pub fn release_hold(tenant: &TenantId, task: TaskId) -> Event {
     Event::ReleaseHold(ReleaseHold {
         key: HoldKey { tenant: tenant.clone(), agent: agent(AGENT), task, resource: resource() },
     })
+}
+
+/// What an operator does about more than a task.
+pub fn bar_wide(tenant: &TenantId, wide: Wide, end: bool, hold: Option<HeldFor>) -> Event {
+    Event::BarWide(BarWide { tenant: tenant.clone(), wide, end, hold, by: "operator".to_owned() })
+}
+
+/// And what follows in the end.
+pub fn release_wide(tenant: &TenantId, wide: Wide) -> Event {
+    Event::ReleaseWide(ReleaseWide { tenant: tenant.clone(), wide })
 }
 
 /// What an operator does about a task without ending it.

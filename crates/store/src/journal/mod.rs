@@ -20,7 +20,7 @@ use overlay::{Journaled as Entry, Overlay};
 use parking_lot::{Mutex, RwLock};
 use std::{io, path::Path, sync::Arc};
 use taskpass_lease::{
-    Approval, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task, View, step,
+    Approval, Bars, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task, View, step,
 };
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
@@ -106,6 +106,7 @@ impl Journaled {
             Outcome::LeaseEnded(ended) => ended.deny.is_some(),
             Outcome::TaskEnded(ended) => ended.deny.is_some(),
             Outcome::Denied(_) => true,
+            Outcome::Barred(bar) => bar.end.is_some(),
             _ => false,
         };
         if denied {
@@ -133,6 +134,7 @@ impl Journaled {
             let given = match committed.outcome() {
                 Outcome::TaskEnded(ended) => ended.deny.as_ref().map(|deny| deny.epoch),
                 Outcome::LeaseEnded(ended) => ended.deny.as_ref().map(|deny| deny.epoch),
+                Outcome::Barred(bar) => bar.end.as_ref().and_then(|(end, _)| end.epoch),
                 // It had been written after all, before the store said that it had not.
                 Outcome::AlreadyEnded(end) => end.epoch,
                 _ => None,
@@ -183,6 +185,8 @@ impl Journaled {
     async fn view(&self, event: &Event) -> Result<View, Refusal> {
         let mut view = View::default();
         let tenant = match event {
+            // A bar that the journal takes counts by its record; the whole set is the store's.
+            Event::BarWide(bar) => &bar.tenant,
             Event::EndLease(end) => {
                 view.lease = self.lease(&end.tenant, end.lease).await?;
                 &end.tenant
@@ -201,7 +205,12 @@ impl Journaled {
 #[async_trait]
 impl Store for Journaled {
     async fn apply(&self, event: Event, now: Timestamp) -> Result<Committed, Refusal> {
-        if !matches!(event, Event::EndLease(_) | Event::EndTask(_)) {
+        let ends = match &event {
+            Event::EndLease(_) | Event::EndTask(_) => true,
+            Event::BarWide(bar) => bar.end,
+            _ => false,
+        };
+        if !ends {
             let _passage = self.passage().await?;
             let committed = self.store.apply(event, now).await?;
             self.tell_if_denied(&committed);
@@ -263,6 +272,11 @@ impl Store for Journaled {
         page.items = page.items.into_iter().map(|lease| overlay.lease(lease)).collect();
         page.items.retain(|lease| !(query.active && lease.end().is_some()));
         Ok(page)
+    }
+
+    /// Holds that are only in the journal show after its replay; nothing is granted until then in any case.
+    async fn bars(&self, tenant: &TenantId) -> Result<Bars, Refusal> {
+        self.store.bars(tenant).await
     }
 
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {

@@ -2,7 +2,9 @@
 
 use crate::Denies;
 use serde::{Deserialize, Serialize};
-use taskpass_lease::{self as lease, EndLease, EndTask, Event, Lease, LeaseState, Task, TaskState};
+use taskpass_lease::{
+    self as lease, BarWide, EndLease, EndTask, Event, Lease, LeaseState, Task, TaskState, Wide,
+};
 use taskpass_types::{DenyRecord, DenySubject, Epoch, TenantId, Timestamp};
 
 /// An end, as it was asked for.
@@ -10,11 +12,13 @@ use taskpass_types::{DenyRecord, DenySubject, Epoch, TenantId, Timestamp};
 pub(super) enum End {
     Lease(EndLease),
     Task(EndTask),
+    Wide(BarWide),
 }
 
 impl End {
     pub(super) fn of(event: Event) -> Option<Self> {
         match event {
+            Event::BarWide(bar) if bar.end => Some(Self::Wide(bar)),
             Event::EndLease(end) => Some(Self::Lease(end)),
             Event::EndTask(end) => Some(Self::Task(end)),
             _ => None,
@@ -27,6 +31,7 @@ impl From<End> for Event {
         match end {
             End::Lease(end) => Self::EndLease(end),
             End::Task(end) => Self::EndTask(end),
+            End::Wide(bar) => Self::BarWide(bar),
         }
     }
 }
@@ -64,7 +69,13 @@ impl Overlay {
     /// The record that cuts a lease off: its own, or that of a task above it.
     pub(super) fn denies(&self, lease: &Lease) -> Option<&DenyRecord> {
         let tasks = || lease.task_path.iter().find_map(|id| self.of(&lease.tenant, &DenySubject::Task(id)));
-        self.of(&lease.tenant, &DenySubject::Lease(lease.id)).or_else(tasks)
+        self.of(&lease.tenant, &DenySubject::Lease(lease.id)).or_else(tasks).or_else(|| self.wide(lease))
+    }
+
+    /// What is wider than a task. Nothing is planned while the journal holds anything, so all that there is was before.
+    fn wide(&self, lease: &Lease) -> Option<&DenyRecord> {
+        let denies = self.0.iter().map(|entry| &entry.deny).filter(|deny| deny.tenant == lease.tenant);
+        denies.into_iter().find(|deny| Wide::of(&deny.subject).is_some_and(|wide| wide.includes(lease)))
     }
 
     pub(super) fn task(&self, task: Task) -> Task {
@@ -75,7 +86,7 @@ impl Overlay {
     }
 
     pub(super) fn lease(&self, lease: Lease) -> Lease {
-        match self.of(&lease.tenant, &DenySubject::Lease(lease.id)) {
+        match self.of(&lease.tenant, &DenySubject::Lease(lease.id)).or_else(|| self.wide(&lease)) {
             Some(deny) if lease.end().is_none() => Lease { state: LeaseState::Ended(end(deny)), ..lease },
             _ => lease,
         }

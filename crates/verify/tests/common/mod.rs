@@ -208,6 +208,7 @@ pub(crate) fn grant() -> Grant {
         decision: DecisionId::new(),
         policy_revision: PolicyRevision::new("a1b2c3d4e5f6").unwrap(),
         key_generation: KeyGeneration(1),
+        deny_epoch: Epoch::default(),
         confirmation: None,
         status: None,
         issued_at: T0,

@@ -1,10 +1,12 @@
 //! `taskpass lease kill`.
 
+use super::many::{Care, Many, Selector};
 use crate::{
-    args::Verifiers,
+    args::{Verifiers, proto_span},
     error::{Exit, Failure},
     output::{Record, Style},
     session::{Outcome, Session},
+    span::Span,
     view::{EnforcementView, LeaseView},
 };
 use clap::Args;
@@ -17,17 +19,30 @@ use taskpass_proto::v1;
 #[command(after_help = "Examples:
   taskpass lease kill ls_7h2kq4 --reason \"odd spike in reads\"
   taskpass lease kill ls_7h2kq4 --reissue-ok        # only rotate: the agent may ask again
-  taskpass lease list --agent ci/bot -o name | xargs -r taskpass lease kill --yes --reason stale")]
+  taskpass lease kill --agent ci/bot --reason \"odd reads\"              # all of it, by one record; asks first
+  taskpass lease kill --agent ci/bot --quarantine 1h --reason \"look at it\" --yes
+  taskpass lease kill --resource billing-api --older-than 1h --dry-run
+  taskpass lease kill --plan pl_5xd3k9 --reason \"as agreed\"
+  taskpass lease kill --all --reason \"incident 42\" --yes --confirm default
+
+A kill of all that an agent, an owner, a resource or the tenant has also holds it off, until `taskpass hold lift`.")]
 pub(crate) struct Kill {
     /// The ids, or the first 6 characters or more after `ls_`
-    #[arg(required = true, value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
+    #[command(flatten, next_help_heading = "Or which leases")]
+    selector: Selector,
+    #[command(flatten, next_help_heading = "With care")]
+    care: Care,
     /// Why, for the audit log; required for more than one
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Do not hold: the agent may ask again at once
     #[arg(long)]
     reissue_ok: bool,
+    /// Instead of holding agent, task and resource until released, hold whole agents that long
+    #[arg(long, value_name = "SPAN", conflicts_with = "reissue_ok")]
+    quarantine: Option<Span>,
     /// Yes, all of them
     #[arg(short, long)]
     yes: bool,
@@ -41,6 +56,8 @@ pub(crate) struct Kill {
 struct KillView {
     lease: LeaseView,
     held: bool,
+    /// Null without a quarantine.
+    quarantine_seconds: Option<u64>,
     /// Null: not waited for, or it ended with what was above it.
     enforcement: Option<EnforcementView>,
 }
@@ -48,6 +65,18 @@ struct KillView {
 impl Kill {
     pub(super) async fn run(self, session: &Session) -> Outcome {
         self.check()?;
+        if self.ids.is_empty() {
+            let many = Many {
+                selector: &self.selector,
+                care: &self.care,
+                reason: self.reason.as_deref(),
+                reissue_ok: self.reissue_ok,
+                quarantine: self.quarantine,
+                yes: self.yes,
+                verifiers: self.verifiers,
+            };
+            return many.run(session).await;
+        }
         let broker = session.broker().await?;
         if let [id] = self.ids.as_slice() {
             let killed = self.kill(&broker, id, session).await?;
@@ -72,6 +101,14 @@ impl Kill {
 
     /// Several at once are confirmed, and explained to whoever reads the audit log.
     fn check(&self) -> Result<(), Failure> {
+        let selects = !self.selector.is_empty();
+        if !self.ids.is_empty() && (selects || self.care.is_about_many()) {
+            return Err(Failure::usage("leases are either named or selected").fix("leave out the ids"));
+        }
+        if self.ids.is_empty() && selects == self.care.plans() {
+            let how = "say either ids, or which leases (--agent, --owner, --resource, …, --all), or --plan";
+            return Err(Failure::usage("it is not said what to kill").fix(how));
+        }
         if self.ids.len() < 2 {
             return Ok(());
         }
@@ -90,6 +127,7 @@ impl Kill {
             reason: self.reason.clone().unwrap_or_default(),
             reissue_ok: self.reissue_ok,
             wait: self.verifiers.wait(),
+            quarantine: self.quarantine.map(proto_span).transpose()?,
         };
         let answer = broker.kill_lease(request).await?;
         let lease = answer
@@ -98,12 +136,16 @@ impl Kill {
         Ok(KillView {
             lease: LeaseView::new(lease, session.now()),
             held: answer.held,
+            quarantine_seconds: self.quarantine.map(|span| span.as_duration().as_secs()),
             enforcement: answer.enforcement.map(EnforcementView::from),
         })
     }
 
     fn say_next(&self, session: &Session, killed: &[KillView]) {
-        if let Some(held) = killed.iter().find(|killed| killed.held) {
+        let quarantined = killed.iter().find(|killed| killed.quarantine_seconds.is_some());
+        if let Some(KillView { lease, .. }) = quarantined {
+            session.out.hint(&format!("undo the quarantine: taskpass hold lift --agent {}", lease.agent));
+        } else if let Some(held) = killed.iter().find(|killed| killed.held) {
             session.out.hint(&format!(
                 "undo the hold: taskpass lease release {}",
                 session.out.style.id(&held.lease.id)
@@ -114,7 +156,9 @@ impl Kill {
 
 impl KillView {
     fn hold(&self) -> String {
-        if self.held {
+        if let Some(seconds) = self.quarantine_seconds {
+            format!("all that {} does, for {seconds}s", self.lease.agent)
+        } else if self.held {
             format!("{} + its task + {}", self.lease.agent, self.lease.resource)
         } else {
             "none, the agent may ask again".to_owned()
@@ -150,7 +194,9 @@ mod tests {
     fn kill(ids: usize, yes: bool, reason: Option<&str>) -> Result<(), Failure> {
         let ids = vec!["ls_7h2kq4".to_owned(); ids];
         let verifiers = Verifiers::default();
-        Kill { ids, reason: reason.map(str::to_owned), reissue_ok: false, yes, verifiers }.check()
+        let (selector, care) = (Selector::default(), Care::default());
+        let reason = reason.map(str::to_owned);
+        Kill { ids, selector, care, reason, reissue_ok: false, quarantine: None, yes, verifiers }.check()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod kill;
 mod list;
+mod many;
 mod release;
 mod show;
 
@@ -11,7 +12,7 @@ use clap::Subcommand;
 /// List, show and kill leases
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Kill(kill::Kill),
+    Kill(Box<kill::Kill>),
     #[command(visible_alias = "ls")]
     List(list::List),
     Release(release::Release),
