@@ -128,3 +128,61 @@ async fn the_command_line_says_who_may_still_accept_it() {
     assert!(silent.stdout.contains("\"enforcement\": null"), "{silent:?}");
     broker.assert_well(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_can_be_checked_without_a_broker() {
+    let world = World::new();
+    let broker = Broker::start(&world).await;
+    let agent = world.connect_local().await;
+    let guards = Guards::start(&world).await;
+    let task = agent.start_task(start()).await.unwrap();
+    let mut jwts = Vec::new();
+    for _ in 0..3 {
+        jwts.push(agent.issue_token(token(&task.id)).await.unwrap().1);
+    }
+    let running = taskpass(&world, &["receipt", "get", &task.id]).await;
+    assert_eq!(running.code, 6, "{running:?}");
+    guards.cable.cut();
+    complete(&agent, &task.id, Duration::from_millis(200)).await;
+    // One of three may still accept all of them, and the receipt says so.
+    let get = ["receipt", "get", &task.id, "--wait", "100ms", "--require-all-verifiers"];
+    let open = taskpass(&world, &get).await;
+    assert_eq!(open.code, 9, "{open:?}");
+    assert!(open.stdout.contains("2 of 3 enforce it"), "{open:?}");
+    assert!(!open.stdout.contains("dead_"), "{open:?}");
+    assert!(guards.verifiers[2].verify_token(&jwts[0]).is_ok());
+
+    guards.cable.heal();
+    let (file, keys) = (world.path("closure.jws"), world.path("keys.json"));
+    let (file, keys) = (file.to_str().unwrap(), keys.to_str().unwrap());
+    let get = ["receipt", "get", &task.id, "--wait", "20s", "--require-all-verifiers"];
+    let dead = taskpass(&world, &[&get[..], &["--out", file, "--keys-out", keys]].concat()).await;
+    assert_eq!(dead.code, 0, "{dead:?}");
+    for (verifier, jwt) in guards.verifiers.iter().zip(&jwts) {
+        assert!(verifier.verify_token(jwt).is_err());
+    }
+    broker.assert_well(&world).await;
+    broker.stop().await;
+
+    // No broker, no network: the file and the keys.
+    let verify = ["receipt", "verify", file, "--keys", keys];
+    let checked = taskpass(&world, &[&verify[..], &["-o", "json"]].concat()).await;
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let said: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(said["item"]["leases"].as_array().unwrap().len(), 3);
+    for lease in said["item"]["leases"].as_array().unwrap() {
+        assert!(lease["outcome"].as_str().unwrap().starts_with("dead_"), "{lease}");
+    }
+    let foreign = taskpass(&world, &[&verify[..], &["--issuer", "https://other.test"]].concat()).await;
+    assert_eq!(foreign.code, 10, "{foreign:?}");
+    let whole = std::fs::read_to_string(file).unwrap();
+    let middle = whole.len() / 2;
+    let letter = if whole.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let changed = format!("{}{letter}{}", &whole[..middle], &whole[middle + 1..]);
+    for forged in [changed.as_str(), &whole[..middle], "", "no receipt"] {
+        std::fs::write(file, forged).unwrap();
+        assert_eq!(taskpass(&world, &verify).await.code, 10, "{forged:.40}");
+    }
+    std::fs::write(keys, "{}").unwrap();
+    assert_eq!(taskpass(&world, &verify).await.code, 2);
+}

@@ -109,6 +109,8 @@ actions! {
     PolicyLoad = "policy.load", "401";
     /// An invalid set of policies was kept out.
     PolicyRefuse = "policy.refuse", "402";
+    /// A receipt of a task's end was signed.
+    ReceiptSign = "receipt.sign", "105";
     /// Who is registered changed, and what is known of resources.
     RegistryLoad = "registry.load", "411";
     /// An invalid registry was kept out.

@@ -11,6 +11,7 @@ mod approvals;
 mod ask;
 mod callers;
 mod channels;
+mod closure;
 mod credentials;
 mod decide;
 mod drift;
@@ -31,6 +32,7 @@ pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
 pub use callers::{Caller, Role};
 pub use channels::{ChannelSettings, Crl, Crls, RevokedToken};
+pub use closure::Closure;
 pub use credentials::Issued;
 pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, Trigger};
 pub use explain::{

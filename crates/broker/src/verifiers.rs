@@ -266,6 +266,11 @@ impl Dead {
         Self::ended(task.end()?, until, task.resources())
     }
 
+    /// Whatever is for this resource and ended by this record, without a look at when it expires.
+    pub(crate) fn at(resource: ResourceName, epoch: Epoch, at: Timestamp) -> Self {
+        Self { epoch, at, until: Timestamp::from_millis(u64::MAX), audiences: vec![resource] }
+    }
+
     /// All of these; `None`: none of them has a deny record.
     pub fn leases(leases: &[Lease]) -> Option<Self> {
         leases.iter().filter_map(Self::lease).reduce(|mut all, one| {
@@ -402,7 +407,7 @@ impl Broker {
         self.enforcement_now(tenant, dead)
     }
 
-    fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
+    pub(crate) fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
         self.0.verifiers.enforcement(tenant, dead, self.parts().settings.fleet, self.now())
     }
 }

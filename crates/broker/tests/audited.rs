@@ -52,6 +52,7 @@ fn written(action: Action) -> Written {
         | Action::StorePurge
         | Action::TaskEnd
         | Action::TaskSettle
+        | Action::ReceiptSign
         | Action::TaskStart
         | Action::WideEnd
         | Action::WideHold => Written::Pair,
@@ -117,6 +118,7 @@ async fn everything(world: &World) {
     let lease = world.issue("ci/bot", task).await.unwrap().lease.id;
     world.renew("ci/bot", lease).await.unwrap();
     broker.end_task(bot(), task, EndReason::Completed, "").await.unwrap();
+    broker.close_task(bot(), task, Duration::ZERO).await.unwrap();
     forward(1).await;
     // What has ended is ended once more.
     broker.end_task(bot(), task, EndReason::Completed, "").await.unwrap();

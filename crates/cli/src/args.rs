@@ -102,7 +102,11 @@ impl Verifiers {
 
     /// How a command ends after what was learned of each end.
     pub(crate) fn exit<'a>(self, ends: impl IntoIterator<Item = &'a Option<EnforcementView>>) -> Exit {
-        let all = ends.into_iter().flatten().all(EnforcementView::is_complete);
+        self.exit_if(ends.into_iter().flatten().all(EnforcementView::is_complete))
+    }
+
+    /// The same, of one question.
+    pub(crate) fn exit_if(self, all: bool) -> Exit {
         if self.require_all_verifiers && !all { Exit::Partly } else { Exit::Done }
     }
 }

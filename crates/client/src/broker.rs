@@ -15,6 +15,9 @@ use tokio_util::task::TaskTracker;
 use tonic::{Response, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 
+/// A receipt and its keys are within this many bytes.
+const LARGEST_RECEIPT: usize = 16 << 20;
+
 /// A connection to the broker. Clones share it.
 #[derive(Clone)]
 pub struct Broker {
@@ -196,6 +199,18 @@ impl Broker {
     pub async fn kill_lease(&self, request: v1::KillLeaseRequest) -> Result<v1::KillLeaseResponse, Error> {
         self.call(request, |channel, request| async move {
             LeaseServiceClient::new(channel).kill_lease(request).await
+        })
+        .await
+    }
+
+    /// Signs what became of every credential under an ended task.
+    pub async fn task_receipt(
+        &self,
+        request: v1::GetTaskReceiptRequest,
+    ) -> Result<v1::GetTaskReceiptResponse, Error> {
+        self.call(request, |channel, request| async move {
+            let client = TaskServiceClient::new(channel);
+            client.max_decoding_message_size(LARGEST_RECEIPT).get_task_receipt(request).await
         })
         .await
     }

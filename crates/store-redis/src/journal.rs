@@ -224,6 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_end_is_written_again_with_its_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = || DenySubject::Agent(taskpass_types::AgentId::new("ci/bot").unwrap());
+        let until = HeldFor::Until(Timestamp::from_secs(77));
+        let held = [None, Some(HeldFor::Good), Some(until)];
+        let mut journal = Journal::open(dir.path()).unwrap();
+        for hold in held {
+            let deny = end(agent(), 100).deny;
+            journal.keep(&past("a"), vec![End::new(deny, false, hold)], Timestamp::from_secs(10)).unwrap();
+        }
+        drop(journal);
+        let again = Journal::open(dir.path()).unwrap().ends();
+        let again: Vec<_> = again
+            .into_iter()
+            .map(|(event, _)| match event {
+                Event::BarWide(bar) => (bar.wide.subject(), bar.end, bar.hold),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(again, held.map(|hold| (agent(), true, hold)));
+    }
+
+    #[test]
     fn it_grows_by_segments_and_loses_the_old_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();

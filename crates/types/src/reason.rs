@@ -147,6 +147,8 @@ reasons! {
     TaskEnded = "TASK_ENDED" => Ended,
     /// No such task, or not the caller's.
     TaskNotFound = "TASK_NOT_FOUND" => NotFound,
+    /// The task has not ended.
+    TaskRunning = "TASK_RUNNING" => Conflict,
     /// The time to live is zero or above the maximum.
     TtlOutOfRange = "TTL_OUT_OF_RANGE" => Invalid,
 }

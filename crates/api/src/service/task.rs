@@ -85,6 +85,21 @@ impl TaskService for Api {
         Ok(Response::new(v1::CompleteTaskResponse { task: Some(task), enforcement }))
     }
 
+    async fn get_task_receipt(
+        &self,
+        request: Request<v1::GetTaskReceiptRequest>,
+    ) -> Result<Response<v1::GetTaskReceiptResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let v1::GetTaskReceiptRequest { task_id, wait } = request.into_inner();
+        let asked = async { Ok((self.task_id(&caller, &task_id).await?, convert::patience(wait)?)) };
+        let (id, wait) = asked.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        let broker = self.broker.clone();
+        let closure =
+            self.run(async move { broker.close_task(caller, id, wait.unwrap_or_default()).await }).await?;
+        let (receipt, jwks) = (closure.signed, closure.jwks.to_string());
+        Ok(Response::new(v1::GetTaskReceiptResponse { receipt, jwks }))
+    }
+
     async fn cancel_task(
         &self,
         request: Request<v1::CancelTaskRequest>,

@@ -11,6 +11,7 @@ mod help;
 mod hold;
 mod lease;
 mod policy;
+mod receipt;
 mod review;
 mod serve;
 mod store;
@@ -95,6 +96,8 @@ pub(crate) enum Command {
     Lease(lease::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Receipt(receipt::Command),
     Review(review::Review),
     Serve(serve::Serve),
     #[command(subcommand)]
@@ -136,6 +139,7 @@ impl Command {
             Self::Hold(command) => wait_for(command.run(session)),
             Self::Lease(command) => wait_for(command.run(session)),
             Self::Policy(command) => command.run(session),
+            Self::Receipt(command) => command.run(session),
             Self::Review(command) => wait_for(command.run(session)),
             Self::Serve(command) => command.run(session),
             Self::Store(command) => wait_for(command.run(session)),

@@ -47,6 +47,7 @@ pub(crate) enum Call {
     Heartbeat(Asked<v1::HeartbeatTaskRequest, v1::HeartbeatTaskResponse>),
     Issue(Asked<v1::IssueCredentialRequest, v1::IssueCredentialResponse>),
     List(Asked<v1::ListTasksRequest, v1::ListTasksResponse>),
+    Receipt(Asked<v1::GetTaskReceiptRequest, v1::GetTaskReceiptResponse>),
     Renew(Asked<v1::RenewCredentialRequest, v1::RenewCredentialResponse>),
     Start(Asked<v1::StartTaskRequest, v1::StartTaskResponse>),
     /// The test answers with all that the stream will say.
@@ -87,6 +88,7 @@ calls! { TaskService:
     heartbeat_task(HeartbeatTaskRequest) -> HeartbeatTaskResponse = Heartbeat,
     complete_task(CompleteTaskRequest) -> CompleteTaskResponse = Complete,
     cancel_task(CancelTaskRequest) -> CancelTaskResponse = Cancel,
+    get_task_receipt(GetTaskReceiptRequest) -> GetTaskReceiptResponse = Receipt,
 }
 
 calls! { CredentialService:

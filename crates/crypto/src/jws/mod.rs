@@ -2,9 +2,11 @@
 //!
 //! A library's verifier is written for every issuer; this one is written for ours, and refuses all that ours never
 //! writes. Invariants: nothing of a payload is parsed before its signature is checked; the key decides the algorithm;
-//! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists, of another `typ`.
+//! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists and closure receipts, each of another
+//! `typ`.
 
 mod claims;
+mod closure;
 mod error;
 mod inspect;
 mod jwks;
@@ -13,6 +15,10 @@ mod status;
 mod verify;
 
 pub use claims::{RAR_TYPE, claims};
+pub use closure::{
+    CLOSURE_TYP, ClosedLease, ClosedOutcome, ClosedTask, ClosedVerifier, ClosureError, ClosureReceipt,
+    MAX_CLOSED_LEASES, MAX_CLOSURE_BYTES, read_back_closure,
+};
 pub use error::{JwksError, TokenError};
 pub use inspect::{Inspection, inspect_unverified};
 pub use jwks::TokenKeys;

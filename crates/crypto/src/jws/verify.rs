@@ -38,7 +38,11 @@ struct Header<'a> {
 
 impl<'a> Segments<'a> {
     pub(super) fn split(token: &'a str) -> Result<Self, TokenError> {
-        if token.len() > MAX_TOKEN_BYTES {
+        Self::within(token, MAX_TOKEN_BYTES)
+    }
+
+    pub(super) fn within(token: &'a str, max: usize) -> Result<Self, TokenError> {
+        if token.len() > max {
             return Err(TokenError::TooLong);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::SegmentCount)?;
@@ -81,11 +85,14 @@ impl TokenKeys {
     /// Checks a token's form, header, key and signature, and returns its payload. Says nothing about issuer, audience
     /// or time: use [`TokenKeys::verify`].
     pub fn verify_signature(&self, token: &str) -> Result<Vec<u8>, TokenError> {
-        let segments = Segments::split(token)?;
+        self.verify_typed(Segments::split(token)?, TYP)
+    }
+
+    pub(super) fn verify_typed(&self, segments: Segments<'_>, typ: &str) -> Result<Vec<u8>, TokenError> {
         let header = decode(segments.header)?;
         let header: Header<'_> =
             object::from_json(&header).map_err(|error| TokenError::HeaderInvalid(error.to_string()))?;
-        if header.typ != TYP {
+        if header.typ != typ {
             return Err(TokenError::TypMismatch);
         }
         let key = self.select(header.kid, header.alg)?;

@@ -1,0 +1,192 @@
+//! What a receipt says of each lease, by what verifiers said.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+mod support;
+
+use std::time::Duration;
+use support::{World, start};
+use taskpass_broker::{Acknowledged, AfterKill, Closure, DenyFeed, FeedMessage, StartAsk, WatchAsk};
+use taskpass_crypto::{TokenKeys, jws::ClosedOutcome};
+use taskpass_types::{AgentId, Clock as _, EndReason, Epoch, LeaseId, Reason, ResourceName, TaskId, Ttl};
+
+const MAX_STALE: Duration = Duration::from_secs(5);
+
+/// A verifier of `billing-api` on its stream.
+struct Guard {
+    feed: DenyFeed,
+    first: FeedMessage,
+}
+
+impl Guard {
+    async fn new(world: &World, name: &str) -> Self {
+        let ask = WatchAsk {
+            audience: Some(ResourceName::new("billing-api").unwrap()),
+            instance: name.to_owned(),
+            max_stale: Some(MAX_STALE),
+            ..WatchAsk::default()
+        };
+        let mut feed = world.broker.watch_denies(&world.caller("verifier"), ask).unwrap();
+        let first = feed.next().await.unwrap();
+        Self { feed, first }
+    }
+
+    /// Reads on until it has this record.
+    async fn hear(&mut self, epoch: u64) {
+        while self.feed.next().await.unwrap().epoch < Epoch(epoch) {}
+    }
+
+    fn say(&self, world: &World, epoch: u64) -> Result<(), Reason> {
+        let said = Acknowledged {
+            session: self.first.session.unwrap(),
+            history: self.first.history,
+            epoch: Epoch(epoch),
+        };
+        let said = world.broker.acknowledge_denies(&world.caller("verifier"), said);
+        said.map_err(|refusal| refusal.reason())
+    }
+
+    async fn enforce(&mut self, world: &World, epoch: u64) {
+        self.hear(epoch).await;
+        self.say(world, epoch).unwrap();
+    }
+}
+
+async fn lease(world: &World, who: &str, task: TaskId) -> LeaseId {
+    world.issue(who, task).await.unwrap().lease.id
+}
+
+async fn complete(world: &World, task: TaskId) {
+    world.broker.end_task(world.caller("ci/bot"), task, EndReason::Completed, "").await.unwrap();
+}
+
+async fn close(world: &World, task: TaskId) -> Closure {
+    world.broker.close_task(world.caller("ci/bot"), task, Duration::ZERO).await.unwrap()
+}
+
+/// Of the only lease.
+fn outcome(closure: &Closure) -> ClosedOutcome {
+    assert_eq!(closure.receipt.leases.len(), 1, "{:?}", closure.receipt);
+    closure.receipt.leases[0].outcome
+}
+
+#[tokio::test]
+async fn each_outcome_is_what_verifiers_said() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    let lease = lease(&world, "ci/bot", task).await;
+    complete(&world, task).await;
+    // Nobody who could refuse it is known.
+    let closure = close(&world, task).await;
+    assert_eq!(outcome(&closure), ClosedOutcome::ExpiresBy);
+    let expires = closure.receipt.leases[0].expires_at;
+    assert!(closure.receipt.leases[0].until.unwrap() >= expires);
+
+    let (mut one, two) = (Guard::new(&world, "web-1").await, Guard::new(&world, "web-2").await);
+    assert_eq!(outcome(&close(&world, task).await), ClosedOutcome::Retrying, "they follow, and say nothing");
+    one.say(&world, 1).unwrap();
+    assert_eq!(outcome(&close(&world, task).await), ClosedOutcome::Retrying, "one of two");
+    two.say(&world, 1).unwrap();
+    let closure = close(&world, task).await;
+    assert_eq!(outcome(&closure), ClosedOutcome::DeadUnprobed);
+    assert_eq!((closure.receipt.leases[0].id, closure.receipt.leases[0].until), (lease, None));
+    assert_eq!(closure.receipt.open_until(), None);
+
+    // Who is gone may accept for as long as it said that it does.
+    let next = world.task("ci/bot").await.id;
+    self::lease(&world, "ci/bot", next).await;
+    drop(two.feed);
+    complete(&world, next).await;
+    one.enforce(&world, 2).await;
+    let closure = close(&world, next).await;
+    assert_eq!(outcome(&closure), ClosedOutcome::ExpiresBy);
+    let until = closure.receipt.leases[0].until.unwrap();
+    assert!(until <= world.clock.now().plus(MAX_STALE), "{until}");
+
+    // Who claims what it was not sent is believed nothing.
+    assert_eq!(one.say(&world, 99), Err(Reason::FieldInvalid));
+    assert_eq!(outcome(&close(&world, next).await), ClosedOutcome::Stuck);
+}
+
+#[tokio::test]
+async fn who_hears_and_does_nothing_is_stuck_after_its_bound() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    let mut guard = Guard::new(&world, "web-1").await;
+    lease(&world, "ci/bot", task).await;
+    complete(&world, task).await;
+    guard.hear(1).await;
+    assert_eq!(outcome(&close(&world, task).await), ClosedOutcome::Retrying);
+    world.clock.advance(MAX_STALE + Duration::from_secs(1));
+    assert_eq!(outcome(&close(&world, task).await), ClosedOutcome::Stuck);
+    // Everything under it expires by itself all the same.
+    world.clock.advance(Duration::from_secs(600));
+    let closure = close(&world, task).await;
+    assert_eq!(outcome(&closure), ClosedOutcome::ExpiresBy);
+    assert!(closure.receipt.open_until().unwrap() <= world.clock.now());
+}
+
+#[tokio::test]
+async fn a_receipt_has_the_whole_tree_and_earlier_ends_and_is_signed() {
+    let world = World::new().await;
+    let hand_on = r#"permit (principal, action == Action::"delegate", resource);"#;
+    world.broker.adopt_policies(support::policies(&format!("{}{hand_on}", support::POLICY))).await.unwrap();
+    let task = world.task("ci/bot").await.id;
+    let killed = lease(&world, "ci/bot", task).await;
+    world.broker.kill_lease(world.caller("operator"), killed, AfterKill::Reissue, "").await.unwrap();
+    let own = lease(&world, "ci/bot", task).await;
+    let child = StartAsk {
+        parent: Some(task),
+        agent: Some(AgentId::new("ci/other").unwrap()),
+        scopes: ["billing-api:invoice:read".parse().unwrap()].into(),
+        ttl: Some(Ttl::from_secs(600).unwrap()),
+        ..start()
+    };
+    let child = world.broker.start_task(world.caller("ci/bot"), child).await.unwrap().id;
+    let below = lease(&world, "ci/other", child).await;
+    let refused = world.broker.close_task(world.caller("ci/bot"), task, Duration::ZERO).await;
+    assert_eq!(refused.unwrap_err().reason(), Reason::TaskRunning);
+    complete(&world, task).await;
+
+    // Marked by the reconciler or not.
+    for _ in 0..2 {
+        let Closure { receipt, signed, jwks } = close(&world, task).await;
+        let mut ids: Vec<_> = receipt.leases.iter().map(|lease| lease.id).collect();
+        ids.sort_unstable();
+        let mut expected = vec![killed, own, below];
+        expected.sort_unstable();
+        assert_eq!((ids, receipt.leases_total, receipt.tasks_below), (expected, 3, 1));
+        assert_eq!((receipt.task.reason, receipt.task.epoch), (EndReason::Completed, Some(Epoch(2))));
+        let keys = TokenKeys::parse(jwks.as_bytes()).unwrap();
+        assert_eq!(keys.verify_closure(&signed).unwrap(), receipt);
+        let entries = world.entries().await;
+        let (seq, hash) = receipt.audit.split_once(':').unwrap();
+        let entry = entries.iter().find(|entry| entry.seq.to_string() == seq).unwrap();
+        assert_eq!((entry.code.as_str(), entry.task.as_deref()), ("TP105I", Some(task.to_string().as_str())));
+        assert_eq!(hash.len(), 64);
+        world.broker.work_off_schedule().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_the_task_gets_no_receipt_and_nothing_is_signed_that_is_not_written_down() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    complete(&world, task).await;
+    for who in ["ci/other", "verifier"] {
+        let refused = world.broker.close_task(world.caller(who), task, Duration::ZERO).await;
+        assert_eq!(refused.unwrap_err().reason(), Reason::TaskNotFound, "{who}");
+    }
+    for who in ["orchestrator", "operator"] {
+        world.broker.close_task(world.caller(who), task, Duration::ZERO).await.unwrap();
+    }
+    world.audit.fail_next(1);
+    let refused = world.broker.close_task(world.caller("ci/bot"), task, Duration::ZERO).await;
+    assert_eq!(refused.unwrap_err().reason(), Reason::AuditUnavailable);
+}
