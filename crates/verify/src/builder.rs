@@ -6,7 +6,7 @@ use taskpass_types::{Clock, ParseNameError, ResourceName, SystemClock, TenantId}
 use tonic::transport::Channel;
 
 const MAX_STALE: Duration = Duration::from_secs(5);
-/// Some 200 MB.
+/// Some 90 MB, and once more while a snapshot replaces them.
 const MAX_RECORDS: usize = 1_000_000;
 
 /// Why a verifier does not start.

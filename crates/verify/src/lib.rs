@@ -32,6 +32,7 @@ mod keys;
 pub mod layer;
 mod rejected;
 mod shared;
+mod table;
 mod verifier;
 pub mod wire;
 

@@ -62,12 +62,10 @@ impl TryFrom<v1::WatchDeniesResponse> for Message {
 }
 
 fn record(record: v1::DenyRecord) -> Result<Record, Malformed> {
-    let time = |time, what: &str| instant(time).ok_or_else(|| malformed(format!("a record's {what}")));
     Ok(Record {
         epoch: Epoch(record.epoch),
         reason: reason(record.reason()),
-        at: time(record.time, "time")?,
-        until: time(record.until, "until")?,
+        until: instant(record.until).ok_or_else(|| malformed("a record's until"))?,
         subject: subject(record.subject)?,
     })
 }

@@ -40,7 +40,6 @@ fn history() -> impl Strategy<Value = Vec<Record>> {
             epoch: Epoch(i as u64 + 1),
             subject,
             reason: Some(EndReason::Killed),
-            at: Timestamp::from_secs(i as u64),
             until: Timestamp::from_secs(until),
         };
         entries.into_iter().enumerate().map(record).collect()
@@ -134,7 +133,7 @@ proptest! {
 
 fn record(epoch: u64, subject: DenySubject) -> Record {
     let until = Timestamp::from_secs(60);
-    Record { epoch: Epoch(epoch), subject, reason: Some(EndReason::Completed), at: NEVER, until }
+    Record { epoch: Epoch(epoch), subject, reason: Some(EndReason::Completed), until }
 }
 
 fn lease(epoch: u64) -> Record {
