@@ -28,7 +28,7 @@ pub struct VerifierBuilder {
     audience: Option<String>,
     tenant: Option<String>,
     pub(crate) instance: String,
-    pub(crate) max_stale: Duration,
+    pub(crate) max_stale: Option<Duration>,
     pub(crate) max_records: usize,
     pub(crate) clocks: (Arc<dyn Clock>, Arc<dyn Clock>),
 }
@@ -40,7 +40,7 @@ impl VerifierBuilder {
             audience: None,
             tenant: None,
             instance: format!("{}-{:04x}", std::process::id(), fastrand::u16(..)),
-            max_stale: MAX_STALE,
+            max_stale: Some(MAX_STALE),
             max_records: MAX_RECORDS,
             clocks: (Arc::new(SystemClock::default()), Arc::new(Stopwatch::default())),
         }
@@ -65,9 +65,18 @@ impl VerifierBuilder {
         self
     }
 
-    /// How long the broker may be silent before everything is refused; 5 s when not said.
+    /// How long the broker may be silent before everything is refused; 5 s when not said. See also
+    /// [`VerifierBuilder::until_expiry`].
     pub fn max_stale(mut self, limit: Duration) -> Self {
-        self.max_stale = limit;
+        self.max_stale = Some(limit);
+        self
+    }
+
+    /// When the broker is silent, go on accepting what is not known to be denied, until it expires: instead of
+    /// `max_stale`, for a server that must not stop with the broker. What ends meanwhile is accepted until the feed comes
+    /// back or the credential expires, and receipts say so. Nothing is accepted before the broker was heard once.
+    pub fn until_expiry(mut self) -> Self {
+        self.max_stale = None;
         self
     }
 
@@ -78,9 +87,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// One clock for expiry and for staleness, for tests.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clocks = (Arc::clone(&clock), clock);
+    /// What expiry and what staleness is measured by, for tests.
+    pub fn clocks(mut self, wall: Arc<dyn Clock>, stopwatch: Arc<dyn Clock>) -> Self {
+        self.clocks = (wall, stopwatch);
         self
     }
 

@@ -3,8 +3,8 @@
 //! A message is as fresh as the moment when it was *sent*. What waited in a buffer while this process was stopped, or
 //! the network was cut, must not count as news when it is read at last. The two clocks need not agree for that: the
 //! first answer was certainly sent after it was asked for, which fixes a moment of ours to one of the broker's; later
-//! messages are dated from there, never too late. A session whose messages come in old is given up for a new one, which
-//! fixes the clocks to each other anew.
+//! messages are dated from there, never too late. A session whose messages come in old, or dated in the future because a
+//! clock was set, is given up for a new one, which fixes the clocks to each other anew.
 
 use crate::{
     feed::{Applied, Feed, Position, Resync},
@@ -28,6 +28,11 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 const OPENING: Duration = Duration::from_secs(10);
 /// Three heartbeats: who is silent for longer is gone.
 const SILENCE: Duration = Duration::from_secs(3);
+/// So far may the broker's clock run away from ours within one session: what is dated in the future can wait in a buffer for
+/// as long and still be taken for news.
+const AHEAD: Duration = Duration::from_millis(500);
+/// So old may messages come in where nobody sets a limit.
+const LATE: Duration = SILENCE;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
 /// A snapshot of a million records fits.
@@ -36,6 +41,8 @@ const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
+    #[error("messages come in from {} ms ahead", .0.as_millis())]
+    Ahead(Duration),
     #[error("the broker ended the stream")]
     Ended,
     #[error("messages come in {} ms late", .0.as_millis())]
@@ -106,7 +113,8 @@ impl Follower {
             epoch: position.map_or(0, |held| held.epoch.0),
             audience: self.shared.audience.to_string(),
             instance: self.instance.clone(),
-            max_stale: prost_types::Duration::try_from(self.shared.max_stale).ok(),
+            // Unset says "until what I accept has expired", which is also how a limit that cannot be said acts.
+            max_stale: self.shared.max_stale.and_then(|limit| limit.try_into().ok()),
         };
         let asked_at = self.shared.stopwatch.now();
         let stream =
@@ -132,11 +140,16 @@ impl Follower {
             let message = Message::try_from(message)?;
             let anchor = *anchor.get_or_insert(Anchor { ours: asked_at, theirs: message.sent_at });
             let now = self.shared.stopwatch.now();
-            let sent_at = anchor.date(message.sent_at).min(now);
+            let dated = anchor.date(message.sent_at);
+            let sent_at = dated.min(now);
             self.apply(message, sent_at)?;
             self.tell(enforced);
+            let ahead = dated.since(now);
+            if ahead > AHEAD {
+                return Err(Lost::Ahead(ahead));
+            }
             let late = now.since(sent_at);
-            if late > self.shared.max_stale / 2 {
+            if late > self.shared.max_stale.map_or(LATE, |limit| limit / 2) {
                 return Err(Lost::Late(late));
             }
             patience = SILENCE;

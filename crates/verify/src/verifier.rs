@@ -69,7 +69,7 @@ impl Verifier {
         self.shared.epoch.subscribe()
     }
 
-    /// How long ago the broker was heard, at most; `None`: never. Everything is refused above `max_stale`.
+    /// How long ago the broker was heard, at most; `None`: never. Everything is refused above `max_stale`, if there is one.
     pub fn staleness(&self) -> Option<Duration> {
         self.shared.staleness()
     }
