@@ -1,7 +1,7 @@
 //! How a verifier is set up.
 
 use crate::{Verifier, clock::Stopwatch};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use taskpass_types::{Clock, ParseNameError, ResourceName, SystemClock, TenantId};
 use tonic::transport::Channel;
 
@@ -30,6 +30,7 @@ pub struct VerifierBuilder {
     pub(crate) instance: String,
     pub(crate) max_stale: Option<Duration>,
     pub(crate) max_records: usize,
+    pub(crate) cache: Option<PathBuf>,
     pub(crate) clocks: (Arc<dyn Clock>, Arc<dyn Clock>),
 }
 
@@ -42,6 +43,7 @@ impl VerifierBuilder {
             instance: format!("{}-{:04x}", std::process::id(), fastrand::u16(..)),
             max_stale: Some(MAX_STALE),
             max_records: MAX_RECORDS,
+            cache: None,
             clocks: (Arc::new(SystemClock::default()), Arc::new(Stopwatch::default())),
         }
     }
@@ -74,7 +76,8 @@ impl VerifierBuilder {
 
     /// When the broker is silent, go on accepting what is not known to be denied, until it expires: instead of
     /// `max_stale`, for a server that must not stop with the broker. What ends meanwhile is accepted until the feed comes
-    /// back or the credential expires, and receipts say so. Nothing is accepted before the broker was heard once.
+    /// back or the credential expires, and receipts say so. Nothing is accepted before the broker was heard once,
+    /// by this process or by the one that wrote its [`VerifierBuilder::cache`].
     pub fn until_expiry(mut self) -> Self {
         self.max_stale = None;
         self
@@ -84,6 +87,15 @@ impl VerifierBuilder {
     /// everything is refused rather than something forgotten.
     pub fn max_records(mut self, limit: usize) -> Self {
         self.max_records = limit;
+        self
+    }
+
+    /// A file of this process alone, in a directory that exists, to start from when the broker is not there: what is
+    /// denied, the keys, and when the broker was last heard. With `max_stale` it counts only while that is no longer ago;
+    /// with [`VerifierBuilder::until_expiry`] it counts until what it accepts has expired. One that is damaged, or of
+    /// another tenant or audience, is not used; the log says so. Beside it lies a file that locks it.
+    pub fn cache(mut self, file: impl Into<PathBuf>) -> Self {
+        self.cache = Some(file.into());
         self
     }
 

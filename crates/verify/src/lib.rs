@@ -22,6 +22,7 @@
 //! snapshot (I7). Nothing panics on input. Memory is bounded.
 
 mod builder;
+mod cache;
 mod clock;
 pub mod denies;
 pub mod feed;
