@@ -1,12 +1,12 @@
 //! How a verifier is set up.
 
 use crate::{Verifier, clock::Stopwatch};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use taskpass_types::{Clock, ParseNameError, ResourceName, SystemClock, TenantId};
 use tonic::transport::Channel;
 
 const MAX_STALE: Duration = Duration::from_secs(5);
-/// Some 200 MB.
+/// Some 90 MB, and once more while a snapshot replaces them.
 const MAX_RECORDS: usize = 1_000_000;
 
 /// Why a verifier does not start.
@@ -28,8 +28,9 @@ pub struct VerifierBuilder {
     audience: Option<String>,
     tenant: Option<String>,
     pub(crate) instance: String,
-    pub(crate) max_stale: Duration,
+    pub(crate) max_stale: Option<Duration>,
     pub(crate) max_records: usize,
+    pub(crate) cache: Option<PathBuf>,
     pub(crate) clocks: (Arc<dyn Clock>, Arc<dyn Clock>),
 }
 
@@ -40,8 +41,9 @@ impl VerifierBuilder {
             audience: None,
             tenant: None,
             instance: format!("{}-{:04x}", std::process::id(), fastrand::u16(..)),
-            max_stale: MAX_STALE,
+            max_stale: Some(MAX_STALE),
             max_records: MAX_RECORDS,
+            cache: None,
             clocks: (Arc::new(SystemClock::default()), Arc::new(Stopwatch::default())),
         }
     }
@@ -65,9 +67,19 @@ impl VerifierBuilder {
         self
     }
 
-    /// How long the broker may be silent before everything is refused; 5 s when not said.
+    /// How long the broker may be silent before everything is refused; 5 s when not said. See also
+    /// [`VerifierBuilder::until_expiry`].
     pub fn max_stale(mut self, limit: Duration) -> Self {
-        self.max_stale = limit;
+        self.max_stale = Some(limit);
+        self
+    }
+
+    /// When the broker is silent, go on accepting what is not known to be denied, until it expires: instead of
+    /// `max_stale`, for a server that must not stop with the broker. What ends meanwhile is accepted until the feed comes
+    /// back or the credential expires, and receipts say so. Nothing is accepted before the broker was heard once,
+    /// by this process or by the one that wrote its [`VerifierBuilder::cache`].
+    pub fn until_expiry(mut self) -> Self {
+        self.max_stale = None;
         self
     }
 
@@ -78,9 +90,18 @@ impl VerifierBuilder {
         self
     }
 
-    /// One clock for expiry and for staleness, for tests.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clocks = (Arc::clone(&clock), clock);
+    /// A file of this process alone, in a directory that exists, to start from when the broker is not there: what is
+    /// denied, the keys, and when the broker was last heard. With `max_stale` it counts only while that is no longer ago;
+    /// with [`VerifierBuilder::until_expiry`] it counts until what it accepts has expired. One that is damaged, or of
+    /// another tenant or audience, is not used; the log says so. Beside it lies a file that locks it.
+    pub fn cache(mut self, file: impl Into<PathBuf>) -> Self {
+        self.cache = Some(file.into());
+        self
+    }
+
+    /// What expiry and what staleness is measured by, for tests.
+    pub fn clocks(mut self, wall: Arc<dyn Clock>, stopwatch: Arc<dyn Clock>) -> Self {
+        self.clocks = (wall, stopwatch);
         self
     }
 

@@ -1,14 +1,11 @@
 //! The set of what is denied, and the question whether a grant is.
 //!
 //! Invariants: a record stays until nothing under it can be accepted any more (see [`Denies::extend`]), never less; a
-//! question costs the length of the task path, not the number of records; memory is bounded.
+//! question costs the length of the task path, not the number of records; memory is bounded, and small: some 70 bytes a
+//! record, for a snapshot is built beside the set that it replaces.
 
-use std::{
-    borrow::Borrow,
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
-    hash::Hash,
-};
+use crate::table::{Ended, Table, Until};
+use std::{collections::BTreeMap, hash::Hash};
 use taskpass_types::{
     AgentId, DenySubject, EndReason, Epoch, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
     ResourceName, TaskId, Timestamp,
@@ -23,19 +20,8 @@ pub struct Record {
     pub subject: DenySubject,
     /// Why; `None`: for a reason that this version does not know.
     pub reason: Option<EndReason>,
-    /// When it was written.
-    pub at: Timestamp,
-    /// When the last credential under it has expired by itself.
+    /// When the last credential under it has expired by itself; held to the second, rounded up.
     pub until: Timestamp,
-}
-
-/// What a subject's newest record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ended {
-    epoch: Epoch,
-    reason: Option<EndReason>,
-    at: Timestamp,
-    until: Timestamp,
 }
 
 /// More records than were allowed for; nothing was added.
@@ -46,16 +32,15 @@ pub struct TooMany(pub usize);
 /// What is denied in one tenant.
 #[derive(Clone, Debug, Default)]
 pub struct Denies {
-    agents: HashMap<AgentId, Ended>,
+    agents: Table<AgentId>,
+    /// Few, and asked for by range. A tenant is one subject.
     generations: BTreeMap<KeyGeneration, Ended>,
-    leases: HashMap<LeaseId, Ended>,
-    owners: HashMap<Owner, Ended>,
-    resources: HashMap<ResourceName, Ended>,
-    revisions: HashMap<PolicyRevision, Ended>,
-    tasks: HashMap<TaskId, Ended>,
+    leases: Table<LeaseId>,
+    owners: Table<Owner>,
+    resources: Table<ResourceName>,
+    revisions: Table<PolicyRevision>,
+    tasks: Table<TaskId>,
     tenant: Option<Ended>,
-    /// When to forget what; a subject whose end was put off is in it more than once.
-    schedule: BinaryHeap<Reverse<(Timestamp, DenySubject)>>,
 }
 
 impl Denies {
@@ -105,7 +90,7 @@ impl Denies {
     pub fn extend(&mut self, records: Vec<Record>, horizon: Timestamp, max: usize) -> Result<(), TooMany> {
         self.forget(horizon);
         let new = records.iter().filter(|record| record.until > horizon).count();
-        if self.schedule.len().saturating_add(new) > max {
+        if self.len().saturating_add(new) > max {
             return Err(TooMany(max));
         }
         records.into_iter().filter(|record| record.until > horizon).for_each(|record| self.add(record));
@@ -113,91 +98,85 @@ impl Denies {
     }
 
     fn add(&mut self, new: Record) {
-        let mut ended = Ended { epoch: new.epoch, reason: new.reason, at: new.at, until: new.until };
-        let old = self.get(&new.subject);
-        if old.is_some_and(|old| old.epoch >= ended.epoch) {
-            return;
-        }
-        match old {
-            Some(old) if old.until >= ended.until => ended.until = old.until,
-            _ => self.schedule.push(Reverse((ended.until, new.subject.clone()))),
-        }
+        let ended = Ended { epoch: new.epoch, until: Until::from(new.until), reason: new.reason };
         match new.subject {
-            DenySubject::Agent(id) => drop(self.agents.insert(id, ended)),
-            DenySubject::KeyGeneration(id) => drop(self.generations.insert(id, ended)),
-            DenySubject::Lease(id) => drop(self.leases.insert(id, ended)),
-            DenySubject::Owner(id) => drop(self.owners.insert(id, ended)),
-            DenySubject::PolicyRevision(id) => drop(self.revisions.insert(id, ended)),
-            DenySubject::Resource(id) => drop(self.resources.insert(id, ended)),
-            DenySubject::Task(id) => drop(self.tasks.insert(id, ended)),
-            DenySubject::Tenant => self.tenant = Some(ended),
+            DenySubject::Agent(id) => self.agents.add(id, ended),
+            DenySubject::KeyGeneration(id) => {
+                let ended = ended.over(self.generations.get(&id).copied());
+                self.generations.insert(id, ended);
+            }
+            DenySubject::Lease(id) => self.leases.add(id, ended),
+            DenySubject::Owner(id) => self.owners.add(id, ended),
+            DenySubject::PolicyRevision(id) => self.revisions.add(id, ended),
+            DenySubject::Resource(id) => self.resources.add(id, ended),
+            DenySubject::Task(id) => self.tasks.add(id, ended),
+            DenySubject::Tenant => self.tenant = Some(ended.over(self.tenant)),
         }
     }
 
     fn forget(&mut self, horizon: Timestamp) {
-        while let Some(Reverse((until, _))) = self.schedule.peek()
-            && *until <= horizon
-        {
-            let Some(Reverse((until, subject))) = self.schedule.pop() else { return };
-            if self.get(&subject).is_some_and(|ended| ended.until <= until) {
-                self.remove(&subject);
-            }
-        }
-    }
-
-    fn get(&self, subject: &DenySubject) -> Option<Ended> {
-        match subject {
-            DenySubject::Agent(id) => self.agents.get(id).copied(),
-            DenySubject::KeyGeneration(id) => self.generations.get(id).copied(),
-            DenySubject::Lease(id) => self.leases.get(id).copied(),
-            DenySubject::Owner(id) => self.owners.get(id).copied(),
-            DenySubject::PolicyRevision(id) => self.revisions.get(id).copied(),
-            DenySubject::Resource(id) => self.resources.get(id).copied(),
-            DenySubject::Task(id) => self.tasks.get(id).copied(),
-            DenySubject::Tenant => self.tenant,
-        }
-    }
-
-    fn remove(&mut self, subject: &DenySubject) {
-        match subject {
-            DenySubject::Agent(id) => drop(self.agents.remove(id)),
-            DenySubject::KeyGeneration(id) => drop(self.generations.remove(id)),
-            DenySubject::Lease(id) => drop(self.leases.remove(id)),
-            DenySubject::Owner(id) => drop(self.owners.remove(id)),
-            DenySubject::PolicyRevision(id) => drop(self.revisions.remove(id)),
-            DenySubject::Resource(id) => drop(self.resources.remove(id)),
-            DenySubject::Task(id) => drop(self.tasks.remove(id)),
-            DenySubject::Tenant => self.tenant = None,
-        }
+        self.agents.forget(horizon);
+        self.generations.retain(|_, ended| !ended.until.is_by(horizon));
+        self.leases.forget(horizon);
+        self.owners.forget(horizon);
+        self.resources.forget(horizon);
+        self.revisions.forget(horizon);
+        self.tasks.forget(horizon);
+        self.tenant = self.tenant.filter(|ended| !ended.until.is_by(horizon));
     }
 
     /// How many records take up memory.
     pub fn len(&self) -> usize {
-        self.schedule.len()
+        [
+            self.agents.len(),
+            self.generations.len(),
+            self.leases.len(),
+            self.owners.len(),
+            self.resources.len(),
+            self.revisions.len(),
+            self.tasks.len(),
+            usize::from(self.tenant.is_some()),
+        ]
+        .into_iter()
+        .sum()
     }
 
     /// Whether nothing is denied.
     pub fn is_empty(&self) -> bool {
-        self.schedule.is_empty()
+        self.len() == 0
     }
 
-    /// The newest record of every subject, in the order of subjects; for tests and tools.
+    /// The newest record of every subject, in the order of epochs.
     pub fn records(&self) -> Vec<Record> {
-        let mut subjects: Vec<_> = self.schedule.iter().map(|Reverse((_, subject))| subject).collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        subjects.into_iter().filter_map(|subject| Some(record(subject.clone(), self.get(subject)?))).collect()
+        let mut records: Vec<_> = self
+            .agents
+            .iter()
+            .map(|(id, ended)| record(DenySubject::Agent(id.clone()), *ended))
+            .chain(self.generations.iter().map(|(id, ended)| record(DenySubject::KeyGeneration(*id), *ended)))
+            .chain(self.leases.iter().map(|(id, ended)| record(DenySubject::Lease(*id), *ended)))
+            .chain(self.owners.iter().map(|(id, ended)| record(DenySubject::Owner(id.clone()), *ended)))
+            .chain(self.resources.iter().map(|(id, ended)| record(DenySubject::Resource(id.clone()), *ended)))
+            .chain(
+                self.revisions
+                    .iter()
+                    .map(|(id, ended)| record(DenySubject::PolicyRevision(id.clone()), *ended)),
+            )
+            .chain(self.tasks.iter().map(|(id, ended)| record(DenySubject::Task(*id), *ended)))
+            .chain(self.tenant.map(|ended| record(DenySubject::Tenant, ended)))
+            .collect();
+        records.sort_unstable_by_key(|record| record.epoch);
+        records
     }
 }
 
-fn of<K, Q>(map: &HashMap<K, Ended>, key: &Q, subject: impl FnOnce() -> DenySubject) -> Option<Record>
-where
-    K: Borrow<Q> + Eq + Hash,
-    Q: Eq + Hash,
-{
-    map.get(key).map(|ended| record(subject(), *ended))
+fn of<K: Clone + Eq + Hash + Ord>(
+    table: &Table<K>,
+    key: &K,
+    subject: impl FnOnce() -> DenySubject,
+) -> Option<Record> {
+    table.get(key).map(|ended| record(subject(), ended))
 }
 
 fn record(subject: DenySubject, ended: Ended) -> Record {
-    Record { epoch: ended.epoch, subject, reason: ended.reason, at: ended.at, until: ended.until }
+    Record { epoch: ended.epoch, subject, reason: ended.reason, until: ended.until.into() }
 }

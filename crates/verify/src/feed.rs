@@ -79,6 +79,18 @@ impl Feed {
         Self { held: None, denies: Arc::default(), staged: None, max_records }
     }
 
+    /// An empty one with the same bound.
+    pub(crate) fn like(&self) -> Self {
+        Self::new(self.max_records)
+    }
+
+    /// Holds what `other` holds, from now on, and nothing else.
+    pub(crate) fn take(&mut self, other: Self) {
+        *self.denies.write() = mem::take(&mut *other.denies.write());
+        self.held = other.held;
+        self.staged = None;
+    }
+
     /// The set, to ask.
     pub fn denies(&self) -> Arc<RwLock<Denies>> {
         Arc::clone(&self.denies)

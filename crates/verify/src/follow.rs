@@ -3,10 +3,11 @@
 //! A message is as fresh as the moment when it was *sent*. What waited in a buffer while this process was stopped, or
 //! the network was cut, must not count as news when it is read at last. The two clocks need not agree for that: the
 //! first answer was certainly sent after it was asked for, which fixes a moment of ours to one of the broker's; later
-//! messages are dated from there, never too late. A session whose messages come in old is given up for a new one, which
-//! fixes the clocks to each other anew.
+//! messages are dated from there, never too late. A session whose messages come in old, or dated in the future because a
+//! clock was set, is given up for a new one, which fixes the clocks to each other anew.
 
 use crate::{
+    cache::{Heard, Saver},
     feed::{Applied, Feed, Position, Resync},
     shared::Shared,
     wire::{Malformed, Message},
@@ -28,6 +29,11 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 const OPENING: Duration = Duration::from_secs(10);
 /// Three heartbeats: who is silent for longer is gone.
 const SILENCE: Duration = Duration::from_secs(3);
+/// So far may the broker's clock run away from ours within one session: what is dated in the future can wait in a buffer for
+/// as long and still be taken for news.
+const AHEAD: Duration = Duration::from_millis(500);
+/// So old may messages come in where nobody sets a limit.
+const LATE: Duration = SILENCE;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
 /// A snapshot of a million records fits.
@@ -36,6 +42,8 @@ const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
+    #[error("messages come in from {} ms ahead", .0.as_millis())]
+    Ahead(Duration),
     #[error("the broker ended the stream")]
     Ended,
     #[error("messages come in {} ms late", .0.as_millis())]
@@ -69,6 +77,7 @@ pub(crate) struct Follower {
     shared: Arc<Shared>,
     feed: Feed,
     instance: String,
+    saver: Option<Saver>,
     /// Messages that this session applied.
     applied: u64,
     /// What this session is acknowledged under.
@@ -76,19 +85,27 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(channel: Channel, shared: Arc<Shared>, feed: Feed, instance: String) -> Self {
+    pub(crate) fn new(
+        channel: Channel,
+        shared: Arc<Shared>,
+        feed: Feed,
+        instance: String,
+        saver: Option<Saver>,
+    ) -> Self {
         let client = RevocationServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client, shared, feed, instance, applied: 0, session: None }
+        Self { client, shared, feed, instance, saver, applied: 0, session: None }
     }
 
     /// Until it is cancelled.
     pub(crate) async fn run(mut self) {
         let mut failures = 0;
-        let mut resume = false;
+        // What a cache held goes on.
+        let mut resume = self.feed.position().is_some();
         loop {
             self.applied = 0;
             self.session = None;
             self.feed.begin();
+            self.saver.iter_mut().for_each(Saver::begin);
             let Err(lost) = self.session(resume).await;
             // What the broker could not go on from, or we could not, is not tried twice.
             resume = self.applied > 0 && !matches!(lost, Lost::Resync(_));
@@ -106,7 +123,8 @@ impl Follower {
             epoch: position.map_or(0, |held| held.epoch.0),
             audience: self.shared.audience.to_string(),
             instance: self.instance.clone(),
-            max_stale: prost_types::Duration::try_from(self.shared.max_stale).ok(),
+            // Unset says "until what I accept has expired", which is also how a limit that cannot be said acts.
+            max_stale: self.shared.max_stale.and_then(|limit| limit.try_into().ok()),
         };
         let asked_at = self.shared.stopwatch.now();
         let stream =
@@ -129,21 +147,27 @@ impl Follower {
         let mut patience = OPENING;
         loop {
             let message = timeout(patience, stream.message()).await?.map_err(Box::new)?.ok_or(Lost::Ended)?;
-            let message = Message::try_from(message)?;
-            let anchor = *anchor.get_or_insert(Anchor { ours: asked_at, theirs: message.sent_at });
+            let parsed = Message::try_from(message.clone())?;
+            let anchor = *anchor.get_or_insert(Anchor { ours: asked_at, theirs: parsed.sent_at });
             let now = self.shared.stopwatch.now();
-            let sent_at = anchor.date(message.sent_at).min(now);
-            self.apply(message, sent_at)?;
+            let dated = anchor.date(parsed.sent_at);
+            let sent_at = dated.min(now);
+            let applied = self.apply(parsed, sent_at)?;
+            self.save(&message, applied, now, sent_at);
             self.tell(enforced);
+            let ahead = dated.since(now);
+            if ahead > AHEAD {
+                return Err(Lost::Ahead(ahead));
+            }
             let late = now.since(sent_at);
-            if late > self.shared.max_stale / 2 {
+            if late > self.shared.max_stale.map_or(LATE, |limit| limit / 2) {
                 return Err(Lost::Late(late));
             }
             patience = SILENCE;
         }
     }
 
-    fn apply(&mut self, mut message: Message, sent_at: Timestamp) -> Result<(), Resync> {
+    fn apply(&mut self, mut message: Message, sent_at: Timestamp) -> Result<Applied, Resync> {
         let keys = message.keys.take();
         if let Some(session) = message.session.take() {
             self.session = Some(session);
@@ -159,22 +183,40 @@ impl Follower {
             self.shared.note(sent_at, epoch, news);
         }
         self.applied += 1;
-        Ok(())
+        Ok(applied)
     }
 
-    /// What is enforced by now is acknowledged, when that is new. The parts of a snapshot are not enforced yet.
+    fn save(&mut self, message: &WatchDeniesResponse, applied: Applied, now: Timestamp, sent_at: Timestamp) {
+        let Some(saver) = &mut self.saver else { return };
+        let heard = Heard { wall: self.shared.wall.now(), stopwatch: now, age: now.since(sent_at) };
+        match applied {
+            Applied::Repeat => {}
+            Applied::Part => saver.applied(message, heard, self.feed.position(), false),
+            Applied::Whole => saver.applied(message, heard, self.feed.position(), true),
+        }
+    }
+
+    /// What is enforced by now is acknowledged, when that is new; with a cache, once it is in there too. The parts of a
+    /// snapshot are not enforced yet.
     fn tell(&self, enforced: &watch::Sender<Option<Enforced>>) {
         let held = self.session.clone().zip(self.feed.position());
-        enforced.send_if_modified(|told| {
-            let new = *told != held;
-            *told = held;
-            new
-        });
+        match (&self.saver, held) {
+            (Some(saver), Some(held)) => saver.then(enforced, held),
+            (_, held) => tell(enforced, held),
+        }
     }
 }
 
 /// Under which session, and up to where.
-type Enforced = (String, Position);
+pub(crate) type Enforced = (String, Position);
+
+pub(crate) fn tell(enforced: &watch::Sender<Option<Enforced>>, held: Option<Enforced>) {
+    enforced.send_if_modified(|told| {
+        let new = *told != held;
+        *told = held;
+        new
+    });
+}
 
 /// Tells the broker what is enforced, one call at a time: while one is under way, what comes meanwhile is told with the
 /// next. What cannot be told is told again; a verifier that cannot is only missing in receipts, and refuses all the same.

@@ -18,10 +18,11 @@
 //! - [`feed`] and [`denies`] are the protocol without I/O, for servers with a transport of their own.
 //!
 //! Invariants: what was acknowledged as ended is refused as soon as the feed says so, and everything is refused when
-//! the broker was not heard for `max_stale`, before the first snapshot, and after a message that was not understood
-//! (I7). Nothing panics on input. Memory is bounded.
+//! the broker was not heard for `max_stale` (unless [`VerifierBuilder::until_expiry`] was chosen) and before the first
+//! snapshot (I7). Nothing panics on input. Memory is bounded.
 
 mod builder;
+mod cache;
 mod clock;
 pub mod denies;
 pub mod feed;
@@ -32,6 +33,7 @@ mod keys;
 pub mod layer;
 mod rejected;
 mod shared;
+mod table;
 mod verifier;
 pub mod wire;
 

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 pub(crate) struct Shared {
     pub(crate) audience: ResourceName,
     pub(crate) tenant: TenantId,
-    pub(crate) max_stale: Duration,
+    /// `None`: what is held counts until what it accepts has expired.
+    pub(crate) max_stale: Option<Duration>,
     /// What expiry is measured by.
     pub(crate) wall: Arc<dyn Clock>,
     /// What staleness is measured by.
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         (audience, tenant): (ResourceName, TenantId),
-        max_stale: Duration,
+        max_stale: Option<Duration>,
         (wall, stopwatch): (Arc<dyn Clock>, Arc<dyn Clock>),
         denies: Arc<RwLock<Denies>>,
     ) -> Self {
@@ -68,10 +69,10 @@ impl Shared {
     }
 
     pub(crate) fn check_fresh(&self) -> Result<(), Rejected> {
-        match self.staleness() {
-            None => Err(Rejected::NotReady),
-            Some(age) if age > self.max_stale => Err(Rejected::FeedStale { age, max: self.max_stale }),
-            Some(_) => Ok(()),
+        let age = self.staleness().ok_or(Rejected::NotReady)?;
+        match self.max_stale {
+            Some(max) if age > max => Err(Rejected::FeedStale { age, max }),
+            _ => Ok(()),
         }
     }
 }

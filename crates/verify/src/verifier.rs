@@ -3,7 +3,9 @@
 //! Order: the credential itself, its signature before anything it says; its expiry; its binding; what is denied; how
 //! fresh the feed is. Invariant: nothing is accepted unless every one of them passed just now.
 
-use crate::{Granted, Rejected, builder::VerifierBuilder, feed::Feed, follow::Follower, shared::Shared};
+use crate::{
+    Granted, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, shared::Shared,
+};
 use rustls_pki_types::CertificateDer;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use taskpass_crypto::{Expect, Leeway, thumbprint};
@@ -44,16 +46,21 @@ impl Verifier {
     }
 
     pub(crate) fn start(builder: VerifierBuilder, audience: ResourceName, tenant: TenantId) -> Self {
-        let feed = Feed::new(builder.max_records);
+        let mut feed = Feed::new(builder.max_records);
         let shared =
             Arc::new(Shared::new((audience, tenant), builder.max_stale, builder.clocks, feed.denies()));
-        let follower = Follower::new(builder.channel, Arc::clone(&shared), feed, builder.instance);
+        let (saver, saving) = cache::start(builder.cache.as_deref(), &mut feed, &shared).unzip();
+        let follower = Follower::new(builder.channel, Arc::clone(&shared), feed, builder.instance, saver);
         let stop = CancellationToken::new();
-        TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+        let tasks = TaskTracker::new();
+        tasks.spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+        if let Some(saving) = saving {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(saving));
+        }
         Self { shared, _stop: Arc::new(stop.drop_guard()) }
     }
 
-    /// Waits until the first snapshot is applied.
+    /// Waits until the first snapshot is applied, or a cache was taken.
     pub async fn ready(&self) {
         // Fails only when the sender is gone, and we hold it.
         let _ = self.shared.epoch.subscribe().wait_for(Option::is_some).await;
@@ -69,7 +76,7 @@ impl Verifier {
         self.shared.epoch.subscribe()
     }
 
-    /// How long ago the broker was heard, at most; `None`: never. Everything is refused above `max_stale`.
+    /// How long ago the broker was heard, at most; `None`: never. Everything is refused above `max_stale`, if there is one.
     pub fn staleness(&self) -> Option<Duration> {
         self.shared.staleness()
     }

@@ -62,12 +62,10 @@ impl TryFrom<v1::WatchDeniesResponse> for Message {
 }
 
 fn record(record: v1::DenyRecord) -> Result<Record, Malformed> {
-    let time = |time, what: &str| instant(time).ok_or_else(|| malformed(format!("a record's {what}")));
     Ok(Record {
         epoch: Epoch(record.epoch),
         reason: reason(record.reason()),
-        at: time(record.time, "time")?,
-        until: time(record.until, "until")?,
+        until: instant(record.until).ok_or_else(|| malformed("a record's until"))?,
         subject: subject(record.subject)?,
     })
 }
@@ -106,8 +104,72 @@ fn reason(reason: v1::EndReason) -> Option<EndReason> {
     })
 }
 
+impl From<&Record> for v1::DenyRecord {
+    /// For the cache: less what a verifier has no use for.
+    fn from(record: &Record) -> Self {
+        use v1::deny_record::Subject;
+        let subject = match &record.subject {
+            DenySubject::Agent(id) => Subject::Agent(id.to_string()),
+            DenySubject::KeyGeneration(number) => Subject::KeyGeneration(number.0),
+            DenySubject::Lease(id) => Subject::LeaseId(id.to_string()),
+            DenySubject::Owner(id) => Subject::Owner(id.to_string()),
+            DenySubject::PolicyRevision(id) => Subject::PolicyRevision(id.to_string()),
+            DenySubject::Resource(id) => Subject::Resource(id.to_string()),
+            DenySubject::Task(id) => Subject::TaskId(id.to_string()),
+            DenySubject::Tenant => Subject::Tenant(true),
+        };
+        Self {
+            epoch: record.epoch.0,
+            subject: Some(subject),
+            reason: record.reason.map_or(v1::EndReason::Unspecified, known).into(),
+            until: Some(prost_types::Timestamp {
+                seconds: i64::try_from(record.until.as_secs()).unwrap_or(i64::MAX),
+                nanos: 0,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+fn known(reason: EndReason) -> v1::EndReason {
+    match reason {
+        EndReason::Cancelled => v1::EndReason::Cancelled,
+        EndReason::Completed => v1::EndReason::Completed,
+        EndReason::Drifted => v1::EndReason::Drifted,
+        EndReason::Expired => v1::EndReason::Expired,
+        EndReason::Killed => v1::EndReason::Killed,
+        EndReason::ParentEnded => v1::EndReason::ParentEnded,
+        EndReason::Silent => v1::EndReason::Silent,
+        EndReason::TimedOut => v1::EndReason::TimedOut,
+    }
+}
+
 fn instant(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
     let time = time?;
     let millis = u64::try_from(time.seconds).ok()?.checked_mul(1000)?;
     Some(Timestamp::from_millis(millis.checked_add(u64::try_from(time.nanos).ok()? / 1_000_000)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_in_a_cache_comes_back() {
+        let subjects = [
+            DenySubject::Agent("ci/bot".parse().unwrap()),
+            DenySubject::KeyGeneration(KeyGeneration(7)),
+            DenySubject::Lease(taskpass_types::LeaseId::new()),
+            DenySubject::Owner("maya@acme.test".parse().unwrap()),
+            DenySubject::PolicyRevision("a1b2".parse().unwrap()),
+            DenySubject::Resource("billing-api".parse().unwrap()),
+            DenySubject::Task(taskpass_types::TaskId::new()),
+            DenySubject::Tenant,
+        ];
+        for (subject, reason) in subjects.into_iter().zip(EndReason::ALL) {
+            let until = Timestamp::from_secs(1_790_000_000);
+            let kept = Record { epoch: Epoch(9), subject, reason: Some(reason), until };
+            assert_eq!(record((&kept).into()), Ok(kept));
+        }
+    }
 }

@@ -25,10 +25,10 @@ fn only_what_was_planned_before_is_under_a_wide_end() {
     ];
     let both = wide.into_iter().map(|subject| (subject, true)).chain(narrow.map(|subject| (subject, false)));
     for (subject, is_wide) in both {
-        let (at, until) = (Timestamp::from_secs(1), Timestamp::from_secs(99));
-        let record = Record { epoch: Epoch(5), subject: subject.clone(), reason: None, at, until };
+        let (now, until) = (Timestamp::from_secs(1), Timestamp::from_secs(99));
+        let record = Record { epoch: Epoch(5), subject: subject.clone(), reason: None, until };
         let mut denies = Denies::default();
-        denies.extend(vec![record], at, 9).unwrap();
+        denies.extend(vec![record], now, 9).unwrap();
         for (planned_at, refused) in [(0, true), (4, true), (5, !is_wide), (6, !is_wide)] {
             let grant = Grant { deny_epoch: Epoch(planned_at), ..whom.clone() };
             assert_eq!(denies.find(&grant).is_some(), refused, "{subject:?}, planned at {planned_at}");

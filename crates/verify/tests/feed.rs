@@ -40,7 +40,6 @@ fn history() -> impl Strategy<Value = Vec<Record>> {
             epoch: Epoch(i as u64 + 1),
             subject,
             reason: Some(EndReason::Killed),
-            at: Timestamp::from_secs(i as u64),
             until: Timestamp::from_secs(until),
         };
         entries.into_iter().enumerate().map(record).collect()
@@ -134,7 +133,7 @@ proptest! {
 
 fn record(epoch: u64, subject: DenySubject) -> Record {
     let until = Timestamp::from_secs(60);
-    Record { epoch: Epoch(epoch), subject, reason: Some(EndReason::Completed), at: NEVER, until }
+    Record { epoch: Epoch(epoch), subject, reason: Some(EndReason::Completed), until }
 }
 
 fn lease(epoch: u64) -> Record {
@@ -282,4 +281,22 @@ fn news_with_more_to_come_is_enforced_at_once_and_says_nothing_of_freshness() {
     assert_eq!(feed.apply(part, NEVER), Ok(Applied::Part));
     assert_eq!(set(&feed).len(), PAGE);
     assert_eq!(feed.apply(delta(PAGE as u64, &[]), NEVER), Ok(Applied::Whole));
+}
+
+#[test]
+fn resuming_behind_what_was_forgotten_skips_numbers_and_misses_nothing() {
+    let mut feed = fed([snapshot(&[lease(1), lease(2)])], NEVER);
+    // Epochs 3 to 6 had ended by themselves; 10 to 12 concern others.
+    let resumed = Message { epoch: Epoch(12), ..delta(2, &[lease(7), lease(9)]) };
+    assert_eq!(feed.apply(resumed, NEVER), Ok(Applied::Whole));
+    assert_eq!(feed.position(), Some(Position { history: HISTORY, epoch: Epoch(12) }));
+    assert_eq!(set(&feed).len(), 4);
+    let doubled = Message { epoch: Epoch(12), ..delta(2, &[lease(7)]) };
+    assert_eq!(feed.apply(doubled, NEVER), Ok(Applied::Repeat));
+    assert_eq!(
+        feed.apply(delta(9, &[lease(10)]), NEVER),
+        Ok(Applied::Repeat),
+        "late, and known by its number"
+    );
+    assert_eq!(feed.apply(delta(12, &[lease(13)]), NEVER), Ok(Applied::Whole));
 }

@@ -165,6 +165,7 @@ impl Call {
             Self::Heartbeat(_) => "Heartbeat",
             Self::Issue(_) => "Issue",
             Self::List(_) => "List",
+            Self::Receipt(_) => "Receipt",
             Self::Renew(_) => "Renew",
             Self::Start(_) => "Start",
             Self::Watch(_) => "Watch",

@@ -105,7 +105,7 @@ impl Broker {
         Verifier::builder(self.channel.clone())
             .audience("billing-api")
             .max_stale(MAX_STALE)
-            .clock(self.clock.clone() as Arc<dyn Clock>)
+            .clocks(self.clock.clone(), self.clock.clone())
     }
 
     pub(crate) async fn session(&mut self) -> Session {
