@@ -12,8 +12,8 @@ use std::{hint::black_box, time::Duration};
 use taskpass_bench::fixtures;
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_proto::v1::{
-    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, DenyRecord, EndReason, VerificationKeys,
-    WatchDeniesRequest, WatchDeniesResponse,
+    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, AnswerProbesRequest, AnswerProbesResponse,
+    DenyRecord, EndReason, VerificationKeys, WatchDeniesRequest, WatchDeniesResponse,
     deny_record::Subject,
     revocation_service_server::{RevocationService, RevocationServiceServer},
 };
@@ -44,6 +44,13 @@ impl RevocationService for Feed {
         Ok(Response::new(AcknowledgeDeniesResponse {}))
     }
 
+    async fn answer_probes(
+        &self,
+        _: Request<AnswerProbesRequest>,
+    ) -> Result<Response<AnswerProbesResponse>, Status> {
+        Ok(Response::new(AnswerProbesResponse {}))
+    }
+
     async fn watch_denies(
         &self,
         _: Request<WatchDeniesRequest>,
@@ -64,6 +71,7 @@ fn pages(keys: &VerificationKeys, now: Timestamp) -> Vec<WatchDeniesResponse> {
         keys: (first == 0).then(|| keys.clone()),
         more: first + PAGE < RECORDS,
         session_id: String::new(),
+        probes: Vec::new(),
     };
     (0..RECORDS / PAGE).map(|number| page(number * PAGE)).collect()
 }

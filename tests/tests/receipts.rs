@@ -65,6 +65,13 @@ async fn a_receipt_is_true_about_the_one_of_three_that_is_cut_off() {
     let task = agent.start_task(start()).await.unwrap();
     let whole = complete(&agent, &task.id, Duration::from_secs(10)).await;
     assert_eq!((whole.enforced, whole.verifiers, whole.accepted_until), (3, 3, None), "{whole:?}");
+    let measured = async || {
+        let metrics = broker.metrics(&world).await;
+        let count =
+            metrics.lines().find_map(|line| line.strip_prefix("taskpass_time_to_dead_seconds_count "));
+        count.filter(|count| *count != "0").map(str::to_owned)
+    };
+    until("it is measured", measured).await;
 
     let task = agent.start_task(start()).await.unwrap();
     let (_, jwt) = agent.issue_token(token(&task.id)).await.unwrap();
@@ -114,6 +121,7 @@ async fn the_command_line_says_who_may_still_accept_it() {
     let killed = taskpass(&world, &["lease", "kill", &lease.id, "--require-all-verifiers"]).await;
     assert_eq!(killed.code, 0, "{killed:?}");
     assert!(killed.stdout.contains("by 3 of 3 verifiers within"), "{killed:?}");
+    assert!(killed.stdout.contains("refused by 3 of 3 that were asked"), "{killed:?}");
 
     guards.cable.cut();
     let complete = ["task", "complete", &task.id];
@@ -171,7 +179,7 @@ async fn a_receipt_can_be_checked_without_a_broker() {
     let said: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
     assert_eq!(said["item"]["leases"].as_array().unwrap().len(), 3);
     for lease in said["item"]["leases"].as_array().unwrap() {
-        assert!(lease["outcome"].as_str().unwrap().starts_with("dead_"), "{lease}");
+        assert_eq!(lease["outcome"], "dead_confirmed", "{lease}");
     }
     let foreign = taskpass(&world, &[&verify[..], &["--issuer", "https://other.test"]].concat()).await;
     assert_eq!(foreign.code, 10, "{foreign:?}");

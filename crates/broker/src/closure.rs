@@ -4,7 +4,10 @@
 //! it never says more of a lease than every verifier that it concerns has said; whoever may see the task may have it, with all
 //! that is below.
 
-use crate::{Broker, Caller, Dead, Enforcement, Standing, VerifierStanding, tasks::not_found};
+use crate::{
+    Broker, Caller, Dead, Enforcement, Marker, ProbeCount, Standing, VerifierStanding, probes::ASKED,
+    tasks::not_found,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use taskpass_audit::{Action, Anchor, Event};
 use taskpass_crypto::jws::{
@@ -13,7 +16,7 @@ use taskpass_crypto::jws::{
 };
 use taskpass_lease::{End, Lease, Task, VERIFIER_LEEWAY};
 use taskpass_store::{LeaseQuery, TaskQuery};
-use taskpass_types::{Epoch, Reason, Refusal, ResourceName, TaskId, TenantId, Timestamp};
+use taskpass_types::{Epoch, LeaseId, Reason, Refusal, ResourceName, TaskId, TenantId, Timestamp};
 
 /// Leases or tasks of one look at the store.
 const PAGE: usize = 1_000;
@@ -63,12 +66,31 @@ impl Broker {
         self.follow_keys().await?;
         let task = self.task(caller, id).await?;
         let end = task.end().cloned().ok_or_else(|| running(id))?;
-        if let Some(dead) = Dead::task(&task) {
-            self.enforcement(&caller.tenant, &dead, wait).await;
-        }
         let below = self.below(&caller.tenant, id).await?;
+        if let Some(dead) = Dead::task(&task) {
+            let asked = self.ask_about(&below.leases, &end);
+            tokio::join!(
+                self.enforcement(&caller.tenant, &dead, wait),
+                self.answered(&caller.tenant, &asked, wait)
+            );
+        }
         let receipt = self.receipt(&task, &end, below).ok_or_else(not_found)?;
         self.sign_closure(caller, &task, receipt).await
+    }
+
+    /// Asks verifiers about the newest leases that have not expired; more would be more than they should be bothered with.
+    fn ask_about(&self, leases: &[Lease], above: &End) -> Vec<(Dead, LeaseId)> {
+        let now = self.now();
+        let alive = leases.iter().filter(|lease| now < lease.last_expiry.plus(VERIFIER_LEEWAY));
+        let mut asked = Vec::new();
+        for lease in alive.take(ASKED) {
+            let end = lease.end().unwrap_or(above);
+            let Some(epoch) = end.epoch else { continue };
+            let dead = Dead::ending(lease.resource.clone(), epoch, end.at);
+            self.ask_verifiers(&lease.tenant, &dead, &Marker::of(lease));
+            asked.push((dead, lease.id));
+        }
+        asked
     }
 
     /// Written down, signed, compared, handed out.
@@ -201,10 +223,12 @@ impl Broker {
         };
         // Those for the same resource that ended by the same record are refused by the same verifiers.
         let enforcement = known.entry((lease.resource.clone(), epoch)).or_insert_with(|| {
-            let dead = Dead::at(lease.resource.clone(), epoch, end.at);
+            let dead = Dead::ending(lease.resource.clone(), epoch, end.at);
             self.enforcement_now(&lease.tenant, &dead)
         });
-        let outcome = judge(enforcement, false, now);
+        let dead = Dead::ending(lease.resource.clone(), epoch, end.at);
+        let ProbeCount { asked, refused } = self.probed(&lease.tenant, &dead, lease.id);
+        let outcome = judge(enforcement, asked > 0 && asked == refused, now);
         let until = enforcement.accepted_until.unwrap_or(expired).min(expired);
         (outcome, (!outcome.is_dead()).then_some(until))
     }

@@ -4,7 +4,7 @@
 //! is durable, in the order of the epochs.
 
 use crate::{
-    Broker, Caller,
+    Broker, Caller, Marker,
     verifiers::{Follows, Session},
 };
 use std::{sync::Arc, time::Duration};
@@ -75,6 +75,8 @@ pub struct FeedMessage {
     pub more: bool,
     /// Under which name it acknowledges what it enforces; in the first message.
     pub session: Option<SessionId>,
+    /// What it is asked about.
+    pub probes: Vec<Marker>,
 }
 
 /// The feed of one verifier.
@@ -158,7 +160,13 @@ impl DenyFeed {
         }
         if !begins && denies.epoch == after {
             // Whether something was denied or the time ran out, the read below tells.
-            drop(tokio::time::timeout(HEARTBEAT, self.denied.changed()).await);
+            let woken = async {
+                tokio::select! {
+                    _ = self.denied.changed() => {}
+                    () = self.session.asked() => {}
+                }
+            };
+            drop(tokio::time::timeout(HEARTBEAT, woken).await);
             as_of = self.broker.now();
             denies = self.read(after).await?;
         }
@@ -201,7 +209,8 @@ impl DenyFeed {
         // The numbers that are left out are covered all the same: the reader has everything up to `epoch`.
         records.retain(|record| self.audience.as_ref().is_none_or(|audience| record.concerns(audience)));
         let session = begins.then(|| self.session.id());
-        FeedMessage { history, after, epoch, snapshot, records, sent_at, keys, more, session }
+        let probes = if more { Vec::new() } else { self.session.probes(epoch) };
+        FeedMessage { history, after, epoch, snapshot, records, sent_at, keys, more, session, probes }
     }
 }
 

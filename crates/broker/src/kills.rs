@@ -289,7 +289,7 @@ impl Broker {
         Ok(Killed {
             count,
             ended_before: 0,
-            dead: Dead::wide(&end, &wide, until),
+            dead: Dead::wide(&end, &wide, until).map(|dead| dead.marked(leases.first())),
             leases,
             wide: Some(wide),
             held_until: None,

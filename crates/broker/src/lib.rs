@@ -22,6 +22,7 @@ mod kills;
 mod leases;
 mod plans;
 mod policy;
+mod probes;
 mod reconcile;
 mod registry;
 mod tasks;
@@ -43,6 +44,7 @@ pub use kills::{AfterKill, KillAsk, KillPlan, KillSelector, KillWhat, Killed};
 pub use leases::Held;
 pub use plans::{Plan, PlanAsk};
 pub use policy::{PolicyKeeper, PolicyStatus};
+pub use probes::{Marker, ProbeCount, Probed};
 pub use reconcile::{PolicyFiles, Reconcilers};
 pub use registry::{
     Registered, Registration, Registry, RegistryError, RegistryKeeper, ResourceEntry, RoleEntry, UserEntry,

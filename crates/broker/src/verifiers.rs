@@ -4,12 +4,20 @@
 //! away is remembered for as long as it may go on accepting, unless so many are that the longest gone has to make room; and each
 //! tenant sees its own.
 
-use crate::{Broker, Caller, WatchAsk};
+mod dead;
+mod standing;
+
+pub use dead::Dead;
+pub use standing::{Enforcement, Standing, VerifierStanding};
+
+use crate::{Broker, Caller, ProbeCount, WatchAsk, probes::Probes};
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use taskpass_lease::{End, Lease, Task, Wide};
 use taskpass_types::{Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 /// How many streams are open or remembered at most.
 const MOST: usize = 16_384;
@@ -66,7 +74,7 @@ impl Default for Verifiers {
     }
 }
 
-struct Entry {
+pub(crate) struct Entry {
     follows: Follows,
     /// What it was sent on this stream.
     sent: Option<(HistoryId, Epoch)>,
@@ -75,11 +83,18 @@ struct Entry {
     /// What it says that it enforces, and when it said so.
     enforces: Option<(Epoch, Timestamp)>,
     /// It claimed more than it was sent.
-    lied: bool,
+    pub(crate) lied: bool,
     gone: bool,
+    pub(crate) probes: Probes,
+    /// Wakes its stream when there is something to ask.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        &self.follows.name
+    }
+
     /// Until when it may accept something of which it has not heard that it is dead.
     fn may_accept_until(&self, dead: &Dead) -> Timestamp {
         let heard = self.heard.map_or(dead.at, |heard| heard.min(dead.at));
@@ -92,18 +107,28 @@ impl Entry {
         self.gone && heard.plus(self.follows.max_stale.unwrap_or(LONGEST)) < now
     }
 
-    fn standing(&self, dead: &Dead) -> VerifierStanding {
+    fn is_concerned(&self, tenant: &TenantId, dead: &Dead, now: Timestamp) -> bool {
+        let guards = self.follows.audience.as_ref();
+        self.follows.tenant == *tenant
+            && !self.is_forgotten(now)
+            && guards.is_none_or(|audience| dead.concerns(audience))
+    }
+
+    fn standing_of(&self, dead: &Dead) -> Standing {
         let accepts_until = self.may_accept_until(dead);
-        let standing = match self.enforces {
+        match self.enforces {
             _ if self.lied => Standing::Unproven { accepts_until },
             Some((epoch, since)) if epoch >= dead.epoch => Standing::Enforces { after: since.since(dead.at) },
             _ if self.gone => Standing::Offline { accepts_until },
             _ => Standing::Waiting { accepts_until },
-        };
+        }
+    }
+
+    fn standing(&self, dead: &Dead) -> VerifierStanding {
         VerifierStanding {
             name: self.follows.name.clone(),
             audience: self.follows.audience.clone(),
-            standing,
+            standing: self.standing_of(dead),
         }
     }
 }
@@ -112,11 +137,21 @@ impl Entry {
 pub(crate) struct Session {
     id: SessionId,
     verifiers: Verifiers,
+    wake: Arc<Notify>,
 }
 
 impl Session {
     pub(crate) fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Until there is something to ask.
+    pub(crate) async fn asked(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.verifiers.entries.lock().get_mut(&self.id).map(look)
     }
 
     /// It is about to be sent all up to `epoch`, as it was at `as_of`.
@@ -161,10 +196,20 @@ impl Verifiers {
             entries.remove(&oldest);
         }
         let id = SessionId::new();
-        let entry = Entry { follows, sent: None, heard, enforces: None, lied: false, gone: false };
+        let wake = Arc::new(Notify::new());
+        let entry = Entry {
+            follows,
+            sent: None,
+            heard,
+            enforces: None,
+            lied: false,
+            gone: false,
+            probes: Probes::default(),
+            wake: Arc::clone(&wake),
+        };
         entries.insert(id, entry);
         metrics::gauge!("taskpass_verifiers").set(count(&entries));
-        Ok(Session { id, verifiers: self.clone() })
+        Ok(Session { id, verifiers: self.clone(), wake })
     }
 
     fn acknowledge(&self, said: Acknowledged, now: Timestamp) -> Result<(), Refusal> {
@@ -190,8 +235,49 @@ impl Verifiers {
                 entry.enforces = Some((said.epoch, now));
             }
         }
-        self.acknowledged.send_modify(|number| *number += 1);
+        self.tell();
         Ok(())
+    }
+
+    /// Whoever waits for what verifiers say looks again.
+    pub(crate) fn tell(&self) {
+        self.acknowledged.send_modify(|number| *number += 1);
+    }
+
+    pub(crate) fn told(&self) -> watch::Receiver<u64> {
+        self.acknowledged.subscribe()
+    }
+
+    /// One open stream.
+    pub(crate) fn entry<T>(&self, session: SessionId, look: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut entries = self.entries.lock();
+        entries.get_mut(&session).filter(|entry| !entry.gone).map(look)
+    }
+
+    /// Every open stream that an end concerns.
+    pub(crate) fn concerned(&self, tenant: &TenantId, dead: &Dead, mut look: impl FnMut(&mut Entry)) {
+        for entry in self.entries.lock().values_mut().filter(|entry| !entry.gone) {
+            let guards = entry.follows.audience.as_ref();
+            if entry.follows.tenant == *tenant && guards.is_none_or(|audience| dead.concerns(audience)) {
+                look(entry);
+            }
+        }
+    }
+
+    /// How long an end took until the last of those whom it concerns enforced it.
+    fn slowest(&self, tenant: &TenantId, dead: &Dead, now: Timestamp) -> Slowest {
+        let entries = self.entries.lock();
+        let mut slowest = Slowest::Nobody;
+        for entry in entries.values().filter(|entry| entry.is_concerned(tenant, dead, now)) {
+            match (entry.standing_of(dead), slowest) {
+                (Standing::Enforces { after }, Slowest::After(longest)) => {
+                    slowest = Slowest::After(longest.max(after));
+                }
+                (Standing::Enforces { after }, _) => slowest = Slowest::After(after),
+                _ => return Slowest::Unknown,
+            }
+        }
+        slowest
     }
 
     /// `others_uncounted`: more follow other brokers.
@@ -203,11 +289,7 @@ impl Verifiers {
         now: Timestamp,
     ) -> Enforcement {
         let entries = self.entries.lock();
-        let concerned = entries.values().filter(|entry| {
-            entry.follows.tenant == *tenant
-                && !entry.is_forgotten(now)
-                && entry.follows.audience.as_ref().is_none_or(|audience| dead.concerns(audience))
-        });
+        let concerned = entries.values().filter(|entry| entry.is_concerned(tenant, dead, now));
         let mut verifiers: Vec<_> = concerned.map(|entry| entry.standing(dead)).collect();
         drop(entries);
         let enforced = verifiers.iter().filter(|verifier| verifier.enforces()).count();
@@ -225,6 +307,7 @@ impl Verifiers {
             accepted_until,
             verifiers,
             others_uncounted,
+            probed: ProbeCount::default(),
         }
     }
 }
@@ -244,142 +327,15 @@ pub struct Acknowledged {
     pub epoch: Epoch,
 }
 
-/// What has ended, as verifiers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
-    epoch: Epoch,
-    at: Timestamp,
-    until: Timestamp,
-    audiences: Vec<ResourceName>,
-}
-
-impl Dead {
-    /// `None`: it lives, or ended by itself.
-    pub fn lease(lease: &Lease) -> Option<Self> {
-        let until = lease.last_expiry.plus(taskpass_lease::VERIFIER_LEEWAY);
-        Self::ended(lease.end()?, until, vec![lease.resource.clone()])
-    }
-
-    /// `None`: it runs, or ended with what is above it.
-    pub fn task(task: &Task) -> Option<Self> {
-        let until = task.deadline.plus(taskpass_lease::VERIFIER_LEEWAY);
-        Self::ended(task.end()?, until, task.resources())
-    }
-
-    /// Whatever is for this resource and ended by this record, without a look at when it expires.
-    pub(crate) fn at(resource: ResourceName, epoch: Epoch, at: Timestamp) -> Self {
-        Self { epoch, at, until: Timestamp::from_millis(u64::MAX), audiences: vec![resource] }
-    }
-
-    /// All of these; `None`: none of them has a deny record.
-    pub fn leases(leases: &[Lease]) -> Option<Self> {
-        leases.iter().filter_map(Self::lease).reduce(|mut all, one| {
-            // Who enforces the newest enforces all before it.
-            if one.epoch > all.epoch {
-                (all.epoch, all.at) = (one.epoch, one.at);
-            }
-            all.until = all.until.max(one.until);
-            let new = one.audiences.into_iter().filter(|name| !all.audiences.contains(name));
-            let new: Vec<_> = new.collect();
-            all.audiences.extend(new);
-            all
-        })
-    }
-
-    /// All that there was of something wider than a task.
-    pub fn wide(end: &End, wide: &Wide, until: Timestamp) -> Option<Self> {
-        let audiences = match wide {
-            Wide::Resource(resource) => vec![resource.clone()],
-            Wide::Agent(_) | Wide::Owner(_) | Wide::Tenant => Vec::new(),
-        };
-        Self::ended(end, until, audiences)
-    }
-
-    fn ended(end: &End, until: Timestamp, audiences: Vec<ResourceName>) -> Option<Self> {
-        Some(Self { epoch: end.epoch?, at: end.at, until: until.max(end.at), audiences })
-    }
-
-    fn concerns(&self, resource: &ResourceName) -> bool {
-        self.audiences.is_empty() || self.audiences.contains(resource)
-    }
-}
-
-/// Who enforces an end by now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enforcement {
-    /// The end's number.
-    pub epoch: Epoch,
-    /// When it was written.
-    pub at: Timestamp,
-    /// How many of all verifiers that it concerns enforce it.
-    pub enforced: usize,
-    /// How many these are.
-    pub all: usize,
-    /// When the last of the others refuses it at the latest; `None`: all enforce it.
-    pub accepted_until: Option<Timestamp>,
-    /// Each, those first that do not enforce it; at most 256.
-    pub verifiers: Vec<VerifierStanding>,
-    /// The broker is one of a fleet: verifiers that follow the others are not counted here.
-    pub others_uncounted: bool,
-}
-
-impl Enforcement {
-    /// Whether nobody is known here who may still accept it.
-    pub fn is_complete(&self) -> bool {
-        self.enforced == self.all
-    }
-}
-
-/// One verifier and an end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifierStanding {
-    /// The name that it is registered under, and which instance it is.
-    pub name: String,
-    /// What it guards; `None`: anything.
-    pub audience: Option<ResourceName>,
-    /// How it stands.
-    pub standing: Standing,
-}
-
-impl VerifierStanding {
-    fn enforces(&self) -> bool {
-        matches!(self.standing, Standing::Enforces { .. })
-    }
-
-    /// Until when it may accept what has ended; `None`: it enforces the end.
-    pub fn accepts_until(&self) -> Option<Timestamp> {
-        match self.standing {
-            Standing::Enforces { .. } => None,
-            Standing::Offline { accepts_until }
-            | Standing::Unproven { accepts_until }
-            | Standing::Waiting { accepts_until } => Some(accepts_until),
-        }
-    }
-}
-
-/// How a verifier stands to an end.
+/// How long an end took to be enforced everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It says so, so long after the end was written.
-    Enforces {
-        /// From the end to the acknowledgement.
-        after: Duration,
-    },
-    /// It follows no more.
-    Offline {
-        /// It refuses everything by then.
-        accepts_until: Timestamp,
-    },
-    /// It claimed to enforce what it was never sent, so nothing that it says counts.
-    Unproven {
-        /// It should refuse everything by then.
-        accepts_until: Timestamp,
-    },
-    /// It follows, and has not said so yet.
-    Waiting {
-        /// It refuses everything by then.
-        accepts_until: Timestamp,
-    },
+pub(crate) enum Slowest {
+    /// So long.
+    After(Duration),
+    /// It concerns nobody.
+    Nobody,
+    /// It is not, yet.
+    Unknown,
 }
 
 impl Broker {
@@ -392,11 +348,14 @@ impl Broker {
         self.0.verifiers.acknowledge(said, self.now())
     }
 
-    /// Who enforces an end: as soon as everybody does, at the latest after `wait`.
+    /// Who enforces an end: as soon as everybody does and has said so when asked, at the latest after `wait`.
     pub async fn enforcement(&self, tenant: &TenantId, dead: &Dead, wait: Duration) -> Enforcement {
-        let mut acknowledged = self.0.verifiers.acknowledged.subscribe();
+        if let Some(marker) = &dead.marker {
+            self.ask_verifiers(tenant, dead, marker);
+        }
+        let mut acknowledged = self.0.verifiers.told();
         let everybody = async {
-            while !self.enforcement_now(tenant, dead).is_complete() {
+            while !self.enforcement_now(tenant, dead).is_settled() {
                 if acknowledged.changed().await.is_err() {
                     return;
                 }
@@ -407,8 +366,19 @@ impl Broker {
         self.enforcement_now(tenant, dead)
     }
 
+    pub(crate) fn slowest(&self, tenant: &TenantId, dead: &Dead) -> Slowest {
+        self.0.verifiers.slowest(tenant, dead, self.now())
+    }
+
+    /// Changes whenever a verifier says something.
+    pub(crate) fn verifiers_told(&self) -> watch::Receiver<u64> {
+        self.0.verifiers.told()
+    }
+
     pub(crate) fn enforcement_now(&self, tenant: &TenantId, dead: &Dead) -> Enforcement {
-        self.0.verifiers.enforcement(tenant, dead, self.parts().settings.fleet, self.now())
+        let known = self.0.verifiers.enforcement(tenant, dead, self.parts().settings.fleet, self.now());
+        let probed = dead.marker.as_ref().map(|marker| self.probed(tenant, dead, marker.lease));
+        Enforcement { probed: probed.unwrap_or_default(), ..known }
     }
 }
 

@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 use support::{World, start};
-use taskpass_broker::{Acknowledged, AfterKill, Closure, DenyFeed, FeedMessage, StartAsk, WatchAsk};
+use taskpass_broker::{Acknowledged, AfterKill, Closure, DenyFeed, FeedMessage, Probed, StartAsk, WatchAsk};
 use taskpass_crypto::{TokenKeys, jws::ClosedOutcome};
 use taskpass_types::{AgentId, Clock as _, EndReason, Epoch, LeaseId, Reason, ResourceName, TaskId, Ttl};
 
@@ -50,6 +50,23 @@ impl Guard {
         };
         let said = world.broker.acknowledge_denies(&world.caller("verifier"), said);
         said.map_err(|refusal| refusal.reason())
+    }
+
+    /// Enforces it, and answers what it is asked meanwhile.
+    async fn answer(&mut self, world: &World, epoch: u64, refused: bool) -> Vec<LeaseId> {
+        loop {
+            let message = self.feed.next().await.unwrap();
+            if message.probes.is_empty() {
+                continue;
+            }
+            assert!(message.epoch >= Epoch(epoch), "it was sent the end before");
+            self.say(world, message.epoch.0).unwrap();
+            let asked: Vec<_> = message.probes.iter().map(|marker| marker.lease).collect();
+            let answers: Vec<_> = asked.iter().map(|lease| Probed { lease: *lease, refused }).collect();
+            let session = self.first.session.unwrap();
+            world.broker.answer_probes(&world.caller("verifier"), session, &answers).unwrap();
+            return asked;
+        }
     }
 
     async fn enforce(&mut self, world: &World, epoch: u64) {
@@ -189,4 +206,47 @@ async fn who_may_not_see_the_task_gets_no_receipt_and_nothing_is_signed_that_is_
     world.audit.fail_next(1);
     let refused = world.broker.close_task(world.caller("ci/bot"), task, Duration::ZERO).await;
     assert_eq!(refused.unwrap_err().reason(), Reason::AuditUnavailable);
+}
+
+#[tokio::test]
+async fn a_lease_is_confirmed_dead_once_who_was_asked_refuses_it() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    let lease = lease(&world, "ci/bot", task).await;
+    let mut guard = Guard::new(&world, "web-1").await;
+    complete(&world, task).await;
+    let close = world.broker.close_task(world.caller("ci/bot"), task, Duration::from_secs(60));
+    let (closure, asked) = tokio::join!(close, guard.answer(&world, 1, true));
+    assert_eq!((outcome(&closure.unwrap()), asked), (ClosedOutcome::DeadConfirmed, vec![lease]));
+    // Asked once is enough.
+    assert_eq!(outcome(&self::close(&world, task).await), ClosedOutcome::DeadConfirmed);
+}
+
+#[tokio::test]
+async fn who_accepts_what_it_was_told_is_dead_is_believed_nothing() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    lease(&world, "ci/bot", task).await;
+    let mut guard = Guard::new(&world, "web-1").await;
+    complete(&world, task).await;
+    let close = world.broker.close_task(world.caller("ci/bot"), task, Duration::from_millis(200));
+    let (closure, _) = tokio::join!(close, guard.answer(&world, 1, false));
+    let closure = closure.unwrap();
+    assert_eq!(outcome(&closure), ClosedOutcome::Stuck);
+    assert_eq!(closure.receipt.verifiers[0].state, "unproven");
+}
+
+#[tokio::test]
+async fn nobody_answers_what_it_was_not_asked() {
+    let world = World::new().await;
+    let guard = Guard::new(&world, "web-1").await;
+    let answer = [Probed { lease: LeaseId::new(), refused: true }];
+    let session = guard.first.session.unwrap();
+    let unasked = world.broker.answer_probes(&world.caller("verifier"), session, &answer);
+    assert_eq!(unasked.unwrap_err().reason(), Reason::FieldInvalid);
+    let foreign = world.broker.answer_probes(&world.caller("ci/bot"), session, &answer);
+    assert_eq!(foreign.unwrap_err().reason(), Reason::NotPermitted);
+    drop(guard.feed);
+    let gone = world.broker.answer_probes(&world.caller("verifier"), session, &[]);
+    assert_eq!(gone.unwrap_err().reason(), Reason::FieldInvalid);
 }

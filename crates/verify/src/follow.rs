@@ -15,12 +15,12 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use taskpass_crypto::Leeway;
 use taskpass_proto::v1::{
-    AcknowledgeDeniesRequest, WatchDeniesRequest, WatchDeniesResponse,
+    AcknowledgeDeniesRequest, AnswerProbesRequest, ProbeAnswer, WatchDeniesRequest, WatchDeniesResponse,
     revocation_service_client::RevocationServiceClient,
 };
-use taskpass_types::Timestamp;
+use taskpass_types::{Grant, Timestamp};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     time::{error::Elapsed, sleep, timeout},
 };
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -36,6 +36,8 @@ const AHEAD: Duration = Duration::from_millis(500);
 const LATE: Duration = SILENCE;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
+/// How many answers wait to be told, and are told at once.
+const ANSWERS: usize = 64;
 /// A snapshot of a million records fits.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;
 
@@ -131,9 +133,12 @@ impl Follower {
             timeout(OPENING, self.client.watch_denies(request)).await?.map_err(Box::new)?.into_inner();
         let enforced = watch::Sender::new(None);
         let acknowledging = acknowledge(self.client.clone(), enforced.subscribe());
+        let (answers, answered) = mpsc::channel(ANSWERS);
+        let answering = answer(self.client.clone(), answered);
         tokio::select! {
-            lost = self.follow(stream, asked_at, &enforced) => lost,
+            lost = self.follow(stream, asked_at, &enforced, &answers) => lost,
             never = acknowledging => never,
+            never = answering => never,
         }
     }
 
@@ -142,12 +147,14 @@ impl Follower {
         mut stream: Streaming<WatchDeniesResponse>,
         asked_at: Timestamp,
         enforced: &watch::Sender<Option<Enforced>>,
+        answers: &mpsc::Sender<(String, ProbeAnswer)>,
     ) -> Result<std::convert::Infallible, Lost> {
         let mut anchor = None;
         let mut patience = OPENING;
         loop {
             let message = timeout(patience, stream.message()).await?.map_err(Box::new)?.ok_or(Lost::Ended)?;
-            let parsed = Message::try_from(message.clone())?;
+            let mut parsed = Message::try_from(message.clone())?;
+            let probes = std::mem::take(&mut parsed.probes);
             let anchor = *anchor.get_or_insert(Anchor { ours: asked_at, theirs: parsed.sent_at });
             let now = self.shared.stopwatch.now();
             let dated = anchor.date(parsed.sent_at);
@@ -155,6 +162,9 @@ impl Follower {
             let applied = self.apply(parsed, sent_at)?;
             self.save(&message, applied, now, sent_at);
             self.tell(enforced);
+            if applied != Applied::Part {
+                self.look(&probes, answers);
+            }
             let ahead = dated.since(now);
             if ahead > AHEAD {
                 return Err(Lost::Ahead(ahead));
@@ -193,6 +203,17 @@ impl Follower {
             Applied::Repeat => {}
             Applied::Part => saver.applied(message, heard, self.feed.position(), false),
             Applied::Whole => saver.applied(message, heard, self.feed.position(), true),
+        }
+    }
+
+    /// Looks whether what the broker asks about would be refused, in the very set that requests are checked against. More
+    /// answers than can wait are not given.
+    fn look(&self, probes: &[Grant], answers: &mpsc::Sender<(String, ProbeAnswer)>) {
+        let Some(session) = &self.session else { return };
+        for probe in probes {
+            let refused = self.shared.denies.read().find(probe).is_some();
+            let answer = ProbeAnswer { lease_id: probe.lease.to_string(), refused };
+            drop(answers.try_send((session.clone(), answer)));
         }
     }
 
@@ -244,6 +265,26 @@ async fn acknowledge(
             }
             Ok(Ok(_)) => changed(&mut enforced).await,
             Err(_) => {}
+        }
+    }
+}
+
+/// Tells the broker what was found out for it, as much as there is at once. What cannot be told is not told again: it is asked
+/// about no more by a broker that is gone.
+async fn answer(
+    mut client: RevocationServiceClient<Channel>,
+    mut answered: mpsc::Receiver<(String, ProbeAnswer)>,
+) -> Result<std::convert::Infallible, Lost> {
+    let mut some = Vec::new();
+    loop {
+        if answered.recv_many(&mut some, ANSWERS).await == 0 {
+            std::future::pending::<()>().await;
+        }
+        let session_id = some.first().map(|(session, _)| session.clone()).unwrap_or_default();
+        let answers = some.drain(..).map(|(_, answer)| answer).collect();
+        let told = client.answer_probes(AnswerProbesRequest { session_id, answers });
+        if let Ok(Err(status)) = timeout(SILENCE, told).await {
+            tracing::warn!(reason = %status.message(), "the broker takes no answer to what it asked");
         }
     }
 }

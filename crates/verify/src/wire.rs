@@ -6,8 +6,8 @@
 use crate::{denies::Record, keys::Keys};
 use taskpass_proto::v1;
 use taskpass_types::{
-    AgentId, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, Owner, PolicyRevision, ResourceName,
-    Timestamp, base32,
+    AgentId, DecisionId, DenySubject, EndReason, Epoch, Grant, HistoryId, KeyGeneration, Owner,
+    PolicyRevision, ResourceName, SpiffeId, TaskId, TaskPath, TenantId, Timestamp, base32,
 };
 
 /// One message of the feed.
@@ -31,6 +31,8 @@ pub struct Message {
     pub more: bool,
     /// What to acknowledge under, in the first message; a broker that takes no acknowledgements gives none.
     pub session: Option<String>,
+    /// What the broker asks about: would it be refused?
+    pub probes: Vec<Grant>,
 }
 
 /// A message that is not understood.
@@ -57,8 +59,35 @@ impl TryFrom<v1::WatchDeniesResponse> for Message {
             keys: message.keys.map(|keys| Keys::parse(&keys)).transpose()?,
             more: message.more,
             session: Some(message.session_id).filter(|id| !id.is_empty()),
+            probes: message.probes.into_iter().map(probe).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// As much of a grant as a deny record could name; the rest of it never was.
+fn probe(probe: v1::Probe) -> Result<Grant, Malformed> {
+    let bad = |error: &dyn std::fmt::Display| malformed(format!("a question: {error}"));
+    let path = probe.task_path.iter().map(|task| task.parse()).collect::<Result<Vec<TaskId>, _>>();
+    let agents = probe.agents.into_iter().map(AgentId::new).collect::<Result<_, _>>();
+    Ok(Grant {
+        tenant: TenantId::default(),
+        lease: probe.lease_id.parse().map_err(|error| bad(&error))?,
+        renewal: 0,
+        task_path: TaskPath::try_from(path.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?,
+        agents: agents.map_err(|error| bad(&error))?,
+        owner: Owner::new(probe.owner).map_err(|error| bad(&error))?,
+        subject: SpiffeId::new("spiffe://probe.invalid/probe").map_err(|error| bad(&error))?,
+        resource: ResourceName::new(probe.resource).map_err(|error| bad(&error))?,
+        actions: Vec::new(),
+        decision: DecisionId::from_bytes([0; 16]),
+        policy_revision: PolicyRevision::new(probe.policy_revision).map_err(|error| bad(&error))?,
+        key_generation: KeyGeneration(probe.key_generation),
+        deny_epoch: Epoch(probe.deny_epoch),
+        confirmation: None,
+        status: None,
+        issued_at: Timestamp::default(),
+        expires_at: Timestamp::default(),
+    })
 }
 
 fn record(record: v1::DenyRecord) -> Result<Record, Malformed> {
@@ -163,7 +192,7 @@ mod tests {
             DenySubject::Owner("maya@acme.test".parse().unwrap()),
             DenySubject::PolicyRevision("a1b2".parse().unwrap()),
             DenySubject::Resource("billing-api".parse().unwrap()),
-            DenySubject::Task(taskpass_types::TaskId::new()),
+            DenySubject::Task(TaskId::new()),
             DenySubject::Tenant,
         ];
         for (subject, reason) in subjects.into_iter().zip(EndReason::ALL) {

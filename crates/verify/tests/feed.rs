@@ -58,6 +58,7 @@ fn snapshot(records: &[Record]) -> Message {
         keys: None,
         more: false,
         session: None,
+        probes: Vec::new(),
     }
 }
 

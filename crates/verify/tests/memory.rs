@@ -37,6 +37,7 @@ fn page(after: u64) -> Message {
         keys: None,
         more: epoch < RECORDS,
         session: None,
+        probes: Vec::new(),
     }
 }
 

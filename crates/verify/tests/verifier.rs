@@ -427,6 +427,7 @@ async fn what_is_enforced_is_acknowledged_and_nothing_before() {
     session
         .say(WatchDeniesResponse {
             session_id: String::new(),
+            probes: Vec::new(),
             snapshot: false,
             after_epoch: 1,
             records: vec![],

@@ -3,13 +3,16 @@
 use super::{invalid, record::reason, timestamp};
 use std::time::Duration;
 use taskpass_broker::{
-    Acknowledged, Enforcement, FeedMessage, Resume, Standing, VerificationKeys, VerifierStanding, WatchAsk,
+    Acknowledged, Enforcement, FeedMessage, Marker, Probed, Resume, Standing, VerificationKeys,
+    VerifierStanding, WatchAsk,
 };
 use taskpass_proto::v1::{self, deny_record::Subject};
-use taskpass_types::{DenyRecord, DenySubject, Epoch, HistoryId, Refusal, ResourceName, base32};
+use taskpass_types::{DenyRecord, DenySubject, Epoch, HistoryId, Refusal, ResourceName, SessionId, base32};
 
 /// Longer than that, whoever waits had better ask again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// More than a verifier is asked at once is no answer.
+const MOST_ANSWERS: usize = 64;
 
 pub(crate) fn watch_ask(request: v1::WatchDeniesRequest) -> Result<WatchAsk, Refusal> {
     let audience = match request.audience.as_str() {
@@ -61,6 +64,8 @@ pub(crate) fn enforcement(enforcement: Enforcement) -> v1::Enforcement {
         accepted_until: enforcement.accepted_until.map(timestamp),
         standings: enforcement.verifiers.into_iter().map(standing).collect(),
         others_uncounted: enforcement.others_uncounted,
+        probed: count(enforcement.probed.asked),
+        probes_refused: count(enforcement.probed.refused),
     }
 }
 
@@ -93,7 +98,34 @@ pub(crate) fn feed_message(message: FeedMessage) -> v1::WatchDeniesResponse {
         keys: message.keys.map(keys),
         more: message.more,
         session_id: message.session.map(|id| id.to_string()).unwrap_or_default(),
+        probes: message.probes.into_iter().map(probe).collect(),
     }
+}
+
+fn probe(marker: Marker) -> v1::Probe {
+    v1::Probe {
+        lease_id: marker.lease.to_string(),
+        task_path: marker.task_path.iter().map(|task| task.to_string()).collect(),
+        agents: marker.agents.into_iter().map(String::from).collect(),
+        owner: marker.owner.into(),
+        resource: marker.resource.into(),
+        policy_revision: marker.policy_revision.into(),
+        key_generation: marker.key_generation.0,
+        deny_epoch: marker.deny_epoch.0,
+    }
+}
+
+/// What a verifier answers, and on which stream.
+pub(crate) fn probed(request: v1::AnswerProbesRequest) -> Result<(SessionId, Vec<Probed>), Refusal> {
+    let session = request.session_id.parse().map_err(|error| invalid("session_id", error))?;
+    if request.answers.len() > MOST_ANSWERS {
+        return Err(invalid("answers", format!("there are more than {MOST_ANSWERS}")));
+    }
+    let answer = |answer: v1::ProbeAnswer| {
+        let lease = answer.lease_id.parse().map_err(|error| invalid("lease_id", error))?;
+        Ok::<_, Refusal>(Probed { lease, refused: answer.refused })
+    };
+    Ok((session, request.answers.into_iter().map(answer).collect::<Result<_, _>>()?))
 }
 
 fn record(deny: DenyRecord) -> v1::DenyRecord {

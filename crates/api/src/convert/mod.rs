@@ -9,7 +9,7 @@ mod record;
 
 pub(crate) use approval::{approval, call_decision};
 pub(crate) use ask::{call_ask, instant, issue_ask, optional, renew_ask, simulate_ask, start_ask};
-pub(crate) use feed::{acknowledged, enforcement, feed_message, patience, watch_ask};
+pub(crate) use feed::{acknowledged, enforcement, feed_message, patience, probed, watch_ask};
 pub(crate) use kill::{after_kill, kill_plan, kill_selector, killed, span, wide, wide_hold};
 pub(crate) use policy::{explained, plan, plan_item, policy_set, replay_change, replay_sum, report};
 pub(crate) use record::{agent, credential, lease, task, timestamp};

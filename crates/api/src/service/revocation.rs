@@ -40,6 +40,17 @@ impl RevocationService for Api {
         noted.map_err(|refusal| self.refuse(&caller, &refusal))?;
         Ok(Response::new(v1::AcknowledgeDeniesResponse {}))
     }
+
+    async fn answer_probes(
+        &self,
+        request: Request<v1::AnswerProbesRequest>,
+    ) -> Result<Response<v1::AnswerProbesResponse>, Status> {
+        let caller = self.caller(request.extensions()).await?;
+        let noted = convert::probed(request.into_inner())
+            .and_then(|(session, answers)| self.broker.answer_probes(&caller, session, &answers));
+        noted.map_err(|refusal| self.refuse(&caller, &refusal))?;
+        Ok(Response::new(v1::AnswerProbesResponse {}))
+    }
 }
 
 impl Api {

@@ -124,7 +124,11 @@ impl Api {
         let (id, wait) = asked.await.map_err(|refusal| self.refuse(&caller, &refusal))?;
         let (broker, why) = (self.broker.clone(), why.to_owned());
         let task = self.run(async move { broker.end_task(caller, id, reason, &why).await }).await?;
-        let enforcement = self.enforcement(&task.tenant, Dead::task(&task), wait).await;
+        let dead = match (Dead::task(&task), wait) {
+            (Some(dead), Some(_)) => Some(self.broker.marked(dead, &task).await),
+            (dead, _) => dead,
+        };
+        let enforcement = self.enforcement(&task.tenant, dead, wait).await;
         Ok((convert::task(task), enforcement))
     }
 }

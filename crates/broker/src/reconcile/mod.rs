@@ -5,6 +5,7 @@
 
 mod channels;
 mod deadlines;
+mod deaths;
 mod drift;
 mod fleet;
 mod keys;
@@ -35,6 +36,7 @@ impl Reconcilers {
         };
         run(Box::pin(channels::run(broker.clone())));
         run(Box::pin(deadlines::run(broker.clone())));
+        run(Box::pin(deaths::run(broker.clone())));
         run(Box::pin(drift::run(broker.clone())));
         run(Box::pin(keys::run(broker.clone())));
         if broker.parts().settings.fleet {

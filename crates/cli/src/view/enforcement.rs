@@ -20,6 +20,9 @@ pub(crate) struct EnforcementView {
     standings: Vec<StandingView>,
     /// The broker is one of a fleet, and has not counted the verifiers of the others.
     others_uncounted: bool,
+    /// How many verifiers were asked about a credential under the end, and how many of them refuse it.
+    probed: u32,
+    probes_refused: u32,
 }
 
 #[derive(Serialize)]
@@ -47,6 +50,8 @@ impl From<v1::Enforcement> for EnforcementView {
             accepted_until: timestamp(enforcement.accepted_until),
             standings: enforcement.standings.into_iter().map(StandingView::from).collect(),
             others_uncounted: enforcement.others_uncounted,
+            probed: enforcement.probed,
+            probes_refused: enforcement.probes_refused,
         }
     }
 }
@@ -88,7 +93,10 @@ impl EnforcementView {
         let others = self.others_uncounted.then_some(("not counted", others));
         let late = self.standings.iter().filter(|standing| standing.after_millis.is_none());
         let late = late.map(|standing| ("not yet", standing.sentence(style)));
-        std::iter::once(("enforced", how)).chain(late).chain(others).collect()
+        let asked = (self.probed > 0).then(|| {
+            ("probed", format!("refused by {} of {} that were asked", self.probes_refused, self.probed))
+        });
+        std::iter::once(("enforced", how)).chain(asked).chain(late).chain(others).collect()
     }
 }
 
@@ -126,6 +134,8 @@ mod tests {
             verifiers: 2,
             accepted_until: until,
             others_uncounted: true,
+            probed: 2,
+            probes_refused: 1,
             standings: vec![
                 v1::VerifierStanding { accepts_until: until, ..standing("web-2", State::Offline) },
                 v1::VerifierStanding {
@@ -143,6 +153,7 @@ mod tests {
         let said: Vec<_> = said.iter().map(|(what, how)| format!("{what}: {how}")).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
         enforced: by 1 of 2 verifiers within 3 ms
+        probed: refused by 1 of 2 that were asked
         not yet: billing-api/web-2 (billing-api) is offline; it refuses everything in 4s at the latest
         not counted: those that follow other brokers of the fleet; this one does not know of them
         ");
@@ -156,6 +167,8 @@ mod tests {
         .enforced
         .epoch
         .othersUncounted
+        .probed
+        .probesRefused
         .standings
         .standings[].acceptsUntil
         .standings[].afterMillis

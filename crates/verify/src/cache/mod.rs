@@ -120,7 +120,7 @@ impl Everything {
                 send_time: Some(prost_types::Timestamp::default()),
                 keys: self.keys.clone().filter(|_| number == 0),
                 more: number < last,
-                session_id: String::new(),
+                ..Default::default()
             };
             after = reached;
             frame(self.heard, &message)

@@ -8,8 +8,8 @@ use futures::{StreamExt, stream::BoxStream};
 use std::{sync::Arc, time::Duration};
 use taskpass_crypto::{CsrKey, KeyPolicy, KeyRing, SealKey, x509::csr};
 use taskpass_proto::v1::{
-    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, DenyRecord, EndReason, VerificationKeys,
-    WatchDeniesRequest, WatchDeniesResponse,
+    AcknowledgeDeniesRequest, AcknowledgeDeniesResponse, AnswerProbesRequest, AnswerProbesResponse,
+    DenyRecord, EndReason, VerificationKeys, WatchDeniesRequest, WatchDeniesResponse,
     deny_record::Subject,
     revocation_service_server::{RevocationService, RevocationServiceServer},
 };
@@ -47,6 +47,7 @@ impl Session {
 struct Fake {
     sessions: mpsc::Sender<Session>,
     acknowledged: mpsc::Sender<AcknowledgeDeniesRequest>,
+    answered: mpsc::Sender<AnswerProbesRequest>,
 }
 
 #[tonic::async_trait]
@@ -62,6 +63,17 @@ impl RevocationService for Fake {
             .await
             .map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(AcknowledgeDeniesResponse {}))
+    }
+
+    async fn answer_probes(
+        &self,
+        request: Request<AnswerProbesRequest>,
+    ) -> Result<Response<AnswerProbesResponse>, Status> {
+        self.answered
+            .send(request.into_inner())
+            .await
+            .map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(AnswerProbesResponse {}))
     }
 
     async fn watch_denies(
@@ -80,6 +92,7 @@ pub(crate) struct Broker {
     pub(crate) channel: Channel,
     pub(crate) sessions: mpsc::Receiver<Session>,
     pub(crate) acknowledged: mpsc::Receiver<AcknowledgeDeniesRequest>,
+    pub(crate) answered: mpsc::Receiver<AnswerProbesRequest>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ring: KeyRing,
     _dir: tempfile::TempDir,
@@ -94,11 +107,15 @@ impl Broker {
         let incoming = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
         let (told, sessions) = mpsc::channel(16);
         let (noted, acknowledged) = mpsc::channel(1024);
-        let server = Server::builder()
-            .add_service(RevocationServiceServer::new(Fake { sessions: told, acknowledged: noted }));
+        let (said, answered) = mpsc::channel(1024);
+        let server = Server::builder().add_service(RevocationServiceServer::new(Fake {
+            sessions: told,
+            acknowledged: noted,
+            answered: said,
+        }));
         TaskTracker::new().spawn(server.serve_with_incoming(incoming));
         let channel = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap().connect_lazy();
-        Self { channel, sessions, acknowledged, clock, ring, _dir: dir }
+        Self { channel, sessions, acknowledged, answered, clock, ring, _dir: dir }
     }
 
     pub(crate) fn builder(&self) -> VerifierBuilder {
@@ -132,6 +149,7 @@ impl Broker {
             keys: Some(keys(&self.ring)),
             more: false,
             session_id: SESSION.to_owned(),
+            probes: Vec::new(),
         }
     }
 
