@@ -1,7 +1,7 @@
 //! What the load generator can be asked for.
 
 use crate::{
-    death,
+    channels, death,
     drive::{Figures, Slot, drive},
     echo,
     exchange::Kind,
@@ -23,6 +23,15 @@ pub struct Load {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures how long after an end each channel tells of it.
+    Channels {
+        /// Ends for each.
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+        /// Where to write one JSON object a line.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Serves the bare echo; started by this program itself.
     #[command(hide = true)]
     EchoServer { dir: PathBuf, port: u16 },
@@ -85,6 +94,9 @@ impl Load {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Channels { rounds, out } => {
+                channels::run(rounds, &mut Report::new(out.as_deref())?).await
+            }
             Command::EchoServer { dir, port } => echo::serve(&dir, port).await,
             Command::Fleet { leases, seconds, out } => {
                 fleet::run(leases, Duration::from_secs(seconds), &mut Report::new(out.as_deref())?).await

@@ -4,6 +4,7 @@
 //! Invariants: bounded in calls and time; only children that this process started are ended; nothing is left on disk.
 
 pub mod authority;
+pub mod channels;
 pub mod clock;
 pub mod command;
 pub mod death;

@@ -22,6 +22,8 @@ pub struct BrokerProcess {
     child: Child,
     /// Where its API is.
     pub port: u16,
+    /// Where lists and metrics are.
+    pub http: u16,
     /// From the start of the process to its first answer.
     pub took: Duration,
 }
@@ -42,7 +44,7 @@ impl BrokerProcess {
         loop {
             if let Ok(broker) = Broker::connect(&endpoint).await {
                 broker.whoami().await?;
-                return Ok(Self { child, port, took: began.elapsed() });
+                return Ok(Self { child, port, http, took: began.elapsed() });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("the broker ended with {status}: {}", log_of(world, name));

@@ -54,6 +54,11 @@ impl Report {
         Ok(Self { file: file.map(File::create).transpose()? })
     }
 
+    /// A line for people.
+    pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        Ok(writeln!(io::stdout(), "{line}")?)
+    }
+
     /// One figure and what it was made of.
     pub fn add(&mut self, what: &str, figure: Target, details: &impl Serialize) -> anyhow::Result<()> {
         let wanted = match (figure.target, figure.met) {
