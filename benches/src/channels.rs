@@ -138,18 +138,20 @@ impl Asker {
         let answer = self.verifier.clone().ready().await?.call(request).await?;
         ensure!(answer.status() == StatusCode::OK, "introspection answers {}", answer.status());
         let body = answer.into_body().collect().await?.to_bytes();
-        let active = serde_json::from_slice::<Value>(&body)?["active"].as_bool();
-        Ok(!active.context("no `active`")?)
+        let said: Value = serde_json::from_slice(&body)?;
+        Ok(!said.get("active").and_then(Value::as_bool).context("no `active`")?)
     }
 
     /// The bit of a token, on a list that is fetched anew.
     async fn is_set(&self, one: &One) -> anyhow::Result<bool> {
-        let place = &payload(&one.token)?["status"]["status_list"];
-        let uri = place["uri"].as_str().context("the token is on no status list")?;
-        let index = usize::try_from(place["idx"].as_u64().context("no index")?)?;
+        let token = payload(&one.token)?;
+        let place = |member: &str| token.pointer(&format!("/status/status_list/{member}"));
+        let uri = place("uri").and_then(Value::as_str).context("the token is on no status list")?;
+        let index = usize::try_from(place("idx").and_then(Value::as_u64).context("no index")?)?;
         let path = uri.find("/status-lists/").and_then(|at| uri.get(at..)).context("no path")?;
         let list = payload(std::str::from_utf8(&self.get(path).await?)?)?;
-        let packed = BASE64URL.decode(list["status_list"]["lst"].as_str().context("no list")?)?;
+        let packed = list.pointer("/status_list/lst").and_then(Value::as_str).context("no list")?;
+        let packed = BASE64URL.decode(packed)?;
         let bits = miniz_oxide::inflate::decompress_to_vec_zlib(&packed)
             .map_err(|error| anyhow::anyhow!("a status list cannot be unpacked: {error:?}"))?;
         let byte = bits.get(index / 8).context("the index is beyond the list")?;

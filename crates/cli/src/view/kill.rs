@@ -73,6 +73,9 @@ impl KillPlanView {
         let hidden = if more == 0 { String::new() } else { format!(", {more} of them not shown") };
         match &self.wide {
             None => format!("{matched} {them}{hidden}"),
+            Some(wide) if wide.kind == "tenant" => {
+                format!("{matched} {them}{hidden}, and whatever else there is by then")
+            }
             Some(wide) => {
                 format!("{matched} {them}{hidden}, and whatever else there is of {} by then", wide.words())
             }

@@ -187,7 +187,7 @@ impl Many<'_> {
             };
         }
         let tenant = broker.whoami().await?.tenant;
-        match session.out.ask_for("That is a lot.", &tenant)? {
+        match session.out.ask_for("All of that?", &tenant)? {
             true => Ok(tenant),
             false => Err(refused("nothing was killed")),
         }
