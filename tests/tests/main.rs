@@ -19,6 +19,8 @@ mod death;
 mod delegation;
 mod faces;
 mod fleet;
+mod guard_envoy;
+mod guard_nginx;
 mod intent;
 mod main_road;
 mod receipts;

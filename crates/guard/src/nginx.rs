@@ -20,8 +20,10 @@ use taskpass_types::ActionName;
 
 /// The client's certificate: `proxy_set_header X-Taskpass-Certificate $ssl_client_escaped_cert`.
 const CERTIFICATE: &str = "x-taskpass-certificate";
-/// The action that has to be granted.
+/// The action that has to be granted; [`ANY`], or without the header: none in particular.
 const ACTION: &str = "x-taskpass-action";
+/// So that a configuration can tell what it does not mind from what it forgot to say. No action has capital letters.
+const ANY: &str = "ANY";
 
 #[derive(Clone)]
 struct Face {
@@ -63,7 +65,7 @@ fn question(headers: &HeaderMap, local: bool) -> Result<Question, String> {
     if local && let Some(text) = once(headers, CERTIFICATE)? {
         certificate = certificate::parse(text).map_err(|error| error.to_string())?;
     }
-    let action = once(headers, ACTION)?.map(|text| {
+    let action = once(headers, ACTION)?.filter(|text| *text != ANY).map(|text| {
         ActionName::new(text)
             .map_err(|_| format!("the header `{ACTION}` is no action such as `invoice:read`"))
     });

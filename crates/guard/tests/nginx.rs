@@ -25,6 +25,8 @@ async fn a_good_token_is_let_through_with_its_facts_and_refused_once_it_has_ende
     let grant = grant();
     let bearer = running.bearer(&grant);
     let headers = [(AUTHORIZATION, bearer.as_str()), (ACTION, "invoice:read")];
+    let any = running.verify(&[headers[0], (ACTION, "ANY")]).await;
+    assert_eq!(any.status, 200);
     let said = running.verify(&headers).await;
     assert_eq!((said.status, said.body.as_str()), (200, ""));
     assert_eq!(said.header("x-taskpass-agent"), "ci/invoice-bot");
@@ -59,6 +61,8 @@ async fn what_is_no_good_is_refused_as_rfc_6750_says() {
         (&[(AUTHORIZATION, &good), (ACTION, "invoice:delete")], 403, "insufficient_scope"),
         // The proxy's configuration is wrong: an error for nginx, which lets nothing through.
         (&[(AUTHORIZATION, &good), (ACTION, "")], 400, ""),
+        (&[(AUTHORIZATION, &good), (ACTION, " ")], 400, ""),
+        (&[(AUTHORIZATION, &good), (ACTION, "Any")], 400, ""),
         (&[(AUTHORIZATION, &good), (ACTION, "Invoice Read")], 400, ""),
         (&[(AUTHORIZATION, &good), (ACTION, "invoice:read"), (ACTION, "invoice:read")], 400, ""),
         (&[(AUTHORIZATION, &good), (CERTIFICATE, "nonsense")], 400, ""),

