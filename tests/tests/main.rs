@@ -28,3 +28,4 @@ mod sandbox;
 mod seal;
 mod servers_nginx;
 mod servers_postgresql;
+mod services;

