@@ -7,6 +7,7 @@
     reason = "tests may panic"
 )]
 
+mod assertions;
 mod bad_config;
 mod bad_disk;
 mod bad_identity;

@@ -26,7 +26,6 @@ Just-in-time credentials for AI agents, dead when the task is.
   taskpass audit tail -f                   what happened
 
   taskpass serve --config taskpass.toml    run the broker
-  taskpass guard --audience billing-api    check credentials for nginx or Envoy
   taskpass help                            every command; and topics:
   taskpass help approvals | exit-codes | environment | config
 ";

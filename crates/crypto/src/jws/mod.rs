@@ -3,7 +3,9 @@
 //! A library's verifier is written for every issuer; this one is written for ours, and refuses all that ours never
 //! writes. Invariants: nothing of a payload is parsed before its signature is checked; the key decides the algorithm;
 //! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists, of another `typ`.
+//! Of client assertions ([`Assertion`]), which others write, it is looked first whose they are, to find the keys.
 
+mod assertion;
 mod claims;
 mod error;
 mod inspect;
@@ -12,6 +14,7 @@ mod signer;
 mod status;
 mod verify;
 
+pub use assertion::{Assertion, MAX_ASSERTION_LIFE, unverified_client};
 pub use claims::{RAR_TYPE, claims};
 pub use error::{JwksError, TokenError};
 pub use inspect::{Inspection, inspect_unverified};
