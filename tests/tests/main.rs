@@ -7,6 +7,7 @@
     reason = "tests may panic"
 )]
 
+mod assertions;
 mod bad_config;
 mod bad_disk;
 mod bad_identity;
@@ -19,6 +20,8 @@ mod death;
 mod delegation;
 mod faces;
 mod fleet;
+mod guard_envoy;
+mod guard_nginx;
 mod intent;
 mod kills;
 mod main_road;
@@ -27,3 +30,4 @@ mod sandbox;
 mod seal;
 mod servers_nginx;
 mod servers_postgresql;
+mod services;

@@ -8,13 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use taskpass_broker::Crls;
 use taskpass_types::{KeyGeneration, Refusal};
 
 /// Where the metadata is, by RFC 8414; what an issuer has of a path comes behind it.
 const METADATA: &str = "/.well-known/oauth-authorization-server";
+
+/// The OAuth endpoints, by their names in the metadata.
+const ENDPOINTS: [(&str, &str); 2] = [("introspection", "/introspect"), ("revocation", "/revoke")];
 
 /// Where the channels are, for the metadata.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Places {
     pub issuer: String,
     /// How the world reaches the listener on which callers are attested, if it does.
     pub api: Option<String>,
+    /// Whether clients are registered that sign assertions: the OAuth endpoints are on the HTTP listener then, too.
+    pub assertions: bool,
 }
 
 impl Places {
@@ -36,14 +41,46 @@ impl Places {
             "tls_client_certificate_bound_access_tokens": true,
             "authorization_details_types_supported": [taskpass_crypto::jws::RAR_TYPE],
         });
-        if let (Some(api), Some(members)) = (&self.api, metadata.as_object_mut()) {
-            for what in ["introspection", "revocation"] {
-                let path = if what == "revocation" { "revoke" } else { "introspect" };
-                members.insert(format!("{what}_endpoint"), json!(format!("{api}/{path}")));
-                members.insert(format!("{what}_endpoint_auth_methods_supported"), json!(["tls_client_auth"]));
-            }
+        if let Some(members) = metadata.as_object_mut() {
+            self.name_endpoints(members);
         }
         metadata
+    }
+
+    /// With assertions they are on the HTTP listener, where a certificate is of no use; where they are for certificates is
+    /// said by RFC 8705 section 5.
+    fn name_endpoints(&self, members: &mut Map<String, Value>) {
+        let (mut aliases, mut methods) = (Map::new(), Vec::new());
+        if self.assertions {
+            methods.push("private_key_jwt");
+        }
+        if self.api.is_some() {
+            methods.push("tls_client_auth");
+        }
+        for (what, path) in ENDPOINTS {
+            let by_assertion = self.assertions.then(|| format!("{}{path}", self.origin()));
+            let by_certificate = self.api.as_ref().map(|api| format!("{api}{path}"));
+            let Some(endpoint) = by_assertion.as_ref().or(by_certificate.as_ref()) else { return };
+            members.insert(format!("{what}_endpoint"), json!(endpoint));
+            members.insert(format!("{what}_endpoint_auth_methods_supported"), json!(methods));
+            if let (Some(_), Some(alias)) = (&by_assertion, &by_certificate) {
+                aliases.insert(format!("{what}_endpoint"), json!(alias));
+            }
+            if self.assertions {
+                let algs = json!(["ES256", "EdDSA"]);
+                members.insert(format!("{what}_endpoint_auth_signing_alg_values_supported"), algs);
+            }
+        }
+        if !aliases.is_empty() {
+            members.insert("mtls_endpoint_aliases".to_owned(), Value::Object(aliases));
+        }
+    }
+
+    /// What an assertion for the endpoint at `path` may name as its audience: the issuer, or the endpoint by any of its names.
+    pub(crate) fn audiences(&self, path: &str) -> Vec<String> {
+        let endpoints = [Some(self.origin()), self.api.as_deref()].into_iter().flatten();
+        let endpoints = endpoints.map(|base| format!("{base}{path}"));
+        [self.issuer.clone()].into_iter().chain(endpoints).collect()
     }
 
     /// The issuer without its path.
@@ -139,7 +176,35 @@ mod tests {
     use super::*;
 
     fn places(issuer: &str, api: Option<&str>) -> Places {
-        Places { issuer: issuer.to_owned(), api: api.map(str::to_owned) }
+        Places { issuer: issuer.to_owned(), api: api.map(str::to_owned), assertions: false }
+    }
+
+    #[test]
+    fn assertions_are_for_the_open_listener_and_certificates_for_the_other() {
+        let only = Places { assertions: true, ..places("https://a.test/x", None) };
+        assert_eq!(only.metadata()["introspection_endpoint"], "https://a.test/introspect");
+        assert_eq!(
+            only.metadata()["introspection_endpoint_auth_methods_supported"],
+            json!(["private_key_jwt"])
+        );
+        assert!(only.metadata().get("mtls_endpoint_aliases").is_none());
+        let both = Places { assertions: true, ..places("https://a.test", Some("https://b.test:7443")) };
+        let metadata = both.metadata();
+        assert_eq!(metadata["introspection_endpoint"], "https://a.test/introspect");
+        assert_eq!(
+            metadata["mtls_endpoint_aliases"]["introspection_endpoint"],
+            "https://b.test:7443/introspect"
+        );
+        assert_eq!(
+            metadata["revocation_endpoint_auth_methods_supported"],
+            json!(["private_key_jwt", "tls_client_auth"])
+        );
+        let algs = &metadata["revocation_endpoint_auth_signing_alg_values_supported"];
+        assert_eq!(*algs, json!(["ES256", "EdDSA"]));
+        assert_eq!(
+            both.audiences("/introspect"),
+            ["https://a.test", "https://a.test/introspect", "https://b.test:7443/introspect"]
+        );
     }
 
     #[test]

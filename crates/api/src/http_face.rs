@@ -1,9 +1,6 @@
 //! The HTTP listener for what anyone may read: keys, revocation lists, metadata, health, metrics.
 
-use crate::{
-    Api,
-    channels::{self, Places},
-};
+use crate::{Api, channels, oauth};
 use axum::{
     Router,
     extract::State,
@@ -30,9 +27,12 @@ impl HttpFace {
     }
 
     /// `/.well-known/jwks.json`, `/ca.pem`, `/livez`, `/readyz`, `/metrics`, the revocation lists, and metadata that says
-    /// where all of this is.
-    pub fn router(self, places: &Places) -> Router {
-        let channels = channels::router(places).with_state(self.api.clone());
+    /// where all of this is. The OAuth endpoints, too, if there are clients that can prove here who they are.
+    pub fn router(self) -> Router {
+        let mut channels = channels::router(&self.api.places).with_state(self.api.clone());
+        if self.api.places.assertions {
+            channels = channels.merge(oauth::open_router(&self.api));
+        }
         Router::new()
             .route("/.well-known/jwks.json", get(jwks))
             .route("/ca.pem", get(ca))

@@ -21,6 +21,7 @@ pub use server::{ApiLimits, routes, serve};
 pub use status::{DOMAIN, status};
 
 use std::sync::Arc;
+use taskpass_attest::Clients;
 use taskpass_audit::AuditLog;
 use taskpass_broker::Broker;
 use taskpass_net::Drain;
@@ -33,6 +34,10 @@ pub struct Api {
     pub broker: Broker,
     /// For those who read the log.
     pub audit: Arc<AuditLog>,
+    /// Who may sign assertions at the OAuth endpoints.
+    pub clients: Arc<Clients>,
+    /// What the endpoints are called from outside.
+    pub places: Arc<Places>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ends streams when the server stops.

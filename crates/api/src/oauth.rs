@@ -1,8 +1,13 @@
-//! Introspection (RFC 7662) and revocation (RFC 7009), on the connections on which gRPC is spoken: the client is who its
-//! connection was attested as, by a certificate over TLS or by the kernel on the Unix socket.
+//! Introspection (RFC 7662) and revocation (RFC 7009). On the connections on which gRPC is spoken the client is who its
+//! connection was attested as, by a certificate over TLS or by the kernel on the Unix socket. Anywhere, and on the HTTP
+//! listener only so, it can sign an assertion (RFC 7523).
 //!
-//! Invariant: an answer that says nothing about the token, because something went wrong, is never a 200.
+//! Invariants: an answer that says nothing about the token, because something went wrong, is never a 200. Where anybody can
+//! connect, a stranger costs a signature at most, and leaves nothing behind: no entry in the audit log, no memory.
 
+mod form;
+
+use self::form::Form;
 use crate::{Api, channels::unavailable};
 use axum::{
     Extension, Json, Router,
@@ -15,14 +20,31 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
+use taskpass_attest::Unproven;
 use taskpass_broker::{Caller, RevokedToken};
 use taskpass_net::Peer;
 use taskpass_types::{Grant, Kind, Reason, Refusal, Secret};
+use tokio::sync::Semaphore;
 
 /// A token has at most 8 KiB, and there is little besides it.
 const MAX_FORM: usize = 16 * 1024;
 /// Sooner than the server gives up on a call, for that would be a 200 of gRPC.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Requests at a time on the HTTP listener; above it they are told to come again.
+const OPEN_REQUESTS: usize = 64;
+
+/// The routes on the HTTP listener, where only an assertion says who asks.
+pub(crate) fn open_router(api: &Api) -> Router {
+    let places = Arc::new(Semaphore::new(OPEN_REQUESTS));
+    let bounded = async |State(places): State<Arc<Semaphore>>, request: Request, next: Next| match places
+        .try_acquire()
+    {
+        Ok(_place) => next.run(request).await,
+        Err(_) => unavailable(&Refusal::new(Reason::QuotaExceeded, "too many requests at a time")),
+    };
+    router(api).layer(axum::middleware::from_fn_with_state(places, bounded))
+}
 
 /// The routes, beside those of gRPC.
 pub(crate) fn router(api: &Api) -> Router {
@@ -34,46 +56,15 @@ pub(crate) fn router(api: &Api) -> Router {
         .with_state(api.clone())
 }
 
-/// What a request asks about.
-struct Form {
-    token: Secret<String>,
-    hint: Option<String>,
-}
-
-impl Form {
-    /// A parameter without a value counts as left out; none may come twice (RFC 6749 section 3.2).
-    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, &'static str> {
-        const FORM: &str = "application/x-www-form-urlencoded";
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case(FORM) {
-            return Err("the body has to be application/x-www-form-urlencoded");
-        }
-        let (mut token, mut hint) = (None, None);
-        for (name, value) in form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
-            let place = match &*name {
-                "token" => &mut token,
-                "token_type_hint" => &mut hint,
-                _ => continue,
-            };
-            if place.replace(value.into_owned()).is_some() {
-                return Err("a parameter comes twice");
-            }
-        }
-        let token = Secret::new(token.ok_or("`token` is missing")?);
-        Ok(Self { token, hint })
-    }
-}
-
 fn error(status: StatusCode, code: &str, description: &str) -> Response {
     let body = Json(json!({ "error": code, "error_description": description }));
     (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-/// What went wrong on our side is not the client's fault; all else is that it is not who may ask.
+/// What went wrong on our side is not the client's fault, and too much is for later; all else is that it is not who may ask.
 fn refused(refusal: &Refusal) -> Response {
     match refusal.kind() {
-        Kind::Unavailable | Kind::OutcomeUnknown => unavailable(refusal),
+        Kind::Unavailable | Kind::OutcomeUnknown | Kind::Exhausted => unavailable(refusal),
         Kind::Internal => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", refusal.message()),
         _ => error(StatusCode::UNAUTHORIZED, "invalid_client", refusal.message()),
     }
@@ -84,20 +75,41 @@ impl Api {
     async fn asked(
         &self,
         peer: Option<Extension<Peer>>,
+        path: &str,
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(Arc<Caller>, Form), Response> {
-        let caller = self.client(peer).await?;
         let form = Form::parse(headers, body)
             .map_err(|why| error(StatusCode::BAD_REQUEST, "invalid_request", why))?;
+        let caller = match (peer, &form.assertion) {
+            (Some(Extension(peer)), None) => self.attested(&peer).await,
+            (_, assertion) => self.client(assertion.as_ref(), form.client.as_deref(), path),
+        };
+        let caller = caller.map_err(|refusal| refused(&refusal))?;
         Ok((caller, form))
     }
 
-    async fn client(&self, peer: Option<Extension<Peer>>) -> Result<Arc<Caller>, Response> {
-        let Some(Extension(peer)) = peer else {
-            return Err(refused(&Refusal::new(Reason::AttestationInvalid, "the connection has no identity")));
-        };
-        self.attested(&peer).await.map_err(|refusal| refused(&refusal))
+    /// Who signed the assertion. What is wrong with one is for the log: it would tell a stranger which clients there are.
+    fn client(
+        &self,
+        assertion: Option<&Secret<String>>,
+        said: Option<&str>,
+        path: &str,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let nobody = || Refusal::new(Reason::AttestationInvalid, "nothing proves who the client is");
+        let assertion = assertion.ok_or_else(nobody)?.expose();
+        let audiences = self.places.audiences(path);
+        let audiences: Vec<_> = audiences.iter().map(String::as_str).collect();
+        match self.clients.identify(assertion, said, &audiences, self.clock.now()) {
+            Ok(identity) => self.broker.caller(&identity),
+            // It has proved who it is.
+            Err(why @ Unproven::TooMany) => Err(Refusal::new(Reason::QuotaExceeded, why.to_string())),
+            Err(why) => {
+                metrics::counter!("taskpass_assertions_refused_total").increment(1);
+                tracing::debug!(%why, "a client's assertion was refused");
+                Err(nobody().because(why))
+            }
+        }
     }
 }
 
@@ -118,7 +130,7 @@ async fn introspect(
     body: Bytes,
 ) -> Response {
     let asked = async {
-        let (caller, form) = api.asked(peer, &headers, &body).await?;
+        let (caller, form) = api.asked(peer, "/introspect", &headers, &body).await?;
         let broker = api.broker.clone();
         let work = async move { broker.introspect(&caller, form.token.expose()).await };
         api.broker.detached(work).await.map_err(|refusal| refused(&refusal))
@@ -156,7 +168,7 @@ async fn revoke(
     body: Bytes,
 ) -> Response {
     let asked = async {
-        let (caller, form) = api.asked(peer, &headers, &body).await?;
+        let (caller, form) = api.asked(peer, "/revoke", &headers, &body).await?;
         let (broker, hint) = (api.broker.clone(), form.hint);
         let work = async move { broker.revoke_token(caller, form.token.expose()).await };
         let done = api.broker.detached(work).await.map_err(|refusal| refused(&refusal))?;
@@ -176,45 +188,12 @@ async fn revoke(
 mod tests {
     use super::*;
 
-    fn parse(kind: &'static str, body: &str) -> Result<(String, Option<String>), &'static str> {
-        let headers = [(header::CONTENT_TYPE, header::HeaderValue::from_static(kind))].into_iter().collect();
-        Form::parse(&headers, body.as_bytes()).map(|form| (form.token.expose().clone(), form.hint))
-    }
-
-    #[test]
-    fn a_form_has_one_token_and_may_have_a_hint() {
-        let form = "application/x-www-form-urlencoded";
-        assert_eq!(parse(form, "token=a.b-c").unwrap(), ("a.b-c".to_owned(), None));
-        assert_eq!(
-            parse(
-                "Application/X-WWW-Form-Urlencoded; charset=utf-8",
-                "token_type_hint=x%20y&client_id=z&token=a%2E"
-            )
-            .unwrap(),
-            ("a.".to_owned(), Some("x y".to_owned()))
-        );
-        for body in [
-            "",
-            "token=",
-            "token",
-            "tokens=a",
-            "token=a&token=b",
-            "token=a&token=a",
-            "token=a&token_type_hint=b&token_type_hint=b",
-        ] {
-            assert!(parse(form, body).is_err(), "{body}");
-        }
-        for kind in ["application/json", "text/plain", "", "multipart/form-data"] {
-            assert!(parse(kind, "token=a").is_err(), "{kind}");
-        }
-    }
-
     #[test]
     fn what_is_our_fault_is_no_200_and_no_401() {
         for reason in Reason::ALL {
             let status = refused(&Refusal::new(*reason, "no")).status();
             let expected = match reason.kind() {
-                Kind::Unavailable | Kind::OutcomeUnknown => 503,
+                Kind::Unavailable | Kind::OutcomeUnknown | Kind::Exhausted => 503,
                 Kind::Internal => 500,
                 _ => 401,
             };

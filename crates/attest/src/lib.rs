@@ -4,9 +4,13 @@
 //! is registered, and an expiry. Two attestors live here: [`unix`] (the kernel says who is at the other end of a Unix
 //! socket) and [`spiffe`] (an X.509-SVID that the TLS handshake proved possession of).
 //!
+//! Clients of the OAuth endpoints that cannot show a certificate sign an assertion instead ([`Clients`]). It is good once,
+//! so it is evidence of one request and not of a connection, and no attestor of its own.
+//!
 //! Invariants: a parser of facts accepts only what a verifier returned ([`spiffe::Verified`]); an identity always
 //! expires; evidence that an attestor does not know is refused, never ignored; no input reaches a panic.
 
+mod clients;
 pub mod conformance;
 mod digest;
 mod identity;
@@ -15,6 +19,7 @@ mod selector;
 pub mod spiffe;
 pub mod unix;
 
+pub use clients::{Clients, Unproven};
 pub use identity::{Evidence, Identity};
 pub use port::{Attestor, Attestors};
 pub use selector::{ParseSelectorError, Selector};

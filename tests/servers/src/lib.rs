@@ -1,5 +1,5 @@
 //! Real servers for tests: Redis and Valkey, alone, with replicas, watched by Sentinels, as a Cluster; and servers that check
-//! client certificates by themselves: nginx, PostgreSQL.
+//! client certificates by themselves, or ask the guard: nginx, PostgreSQL, Envoy.
 //!
 //! A store that claims to survive kills, failovers and cut cables is only proved by servers that really die. So:
 //!
@@ -16,6 +16,7 @@
 )]
 
 mod cluster;
+mod envoy;
 mod nginx;
 mod options;
 mod postgres;
@@ -25,10 +26,12 @@ mod replicated;
 mod resp;
 mod sentinels;
 mod server;
+
 mod tls;
 mod wait;
 
 pub use cluster::Cluster;
+pub use envoy::Envoy;
 pub use nginx::Nginx;
 pub use options::Options;
 pub use postgres::Postgres;

@@ -37,8 +37,16 @@ impl Nginx {
     /// # Panics
     /// When nginx is missing, or does not like its configuration; with what it said.
     pub async fn start(directory: TempDir, server: &str) -> Self {
+        Self::start_with(directory, "", server).await
+    }
+
+    /// The same; `http` is what its `http` block says besides.
+    ///
+    /// # Panics
+    /// As [`Nginx::start`].
+    pub async fn start_with(directory: TempDir, http: &str, server: &str) -> Self {
         let port = free_port();
-        fs::write(directory.path().join("nginx.conf"), configuration(port, server)).unwrap();
+        fs::write(directory.path().join("nginx.conf"), configuration(port, http, server)).unwrap();
         let mut command = command(directory.path());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -116,7 +124,7 @@ fn program() -> PathBuf {
     found.into_iter().find(|file| file.is_file()).expect(missing)
 }
 
-fn configuration(port: u16, server: &str) -> String {
+fn configuration(port: u16, http: &str, server: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|what| format!("    {what}_temp_path temporary-{what};\n"))
@@ -124,7 +132,7 @@ fn configuration(port: u16, server: &str) -> String {
     format!(
         "daemon off;\nworker_processes 1;\nworker_shutdown_timeout 10s;\npid nginx.pid;\n\
          error_log error.log info;\nevents {{ worker_connections 64; }}\n\
-         http {{\n    access_log off;\n{temporary}    server {{\n        listen 127.0.0.1:{port} ssl;\n\
+         http {{\n    access_log off;\n{temporary}    {http}\n    server {{\n        listen 127.0.0.1:{port} ssl;\n\
          {server}\n    }}\n}}\n"
     )
 }

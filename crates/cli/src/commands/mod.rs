@@ -7,6 +7,7 @@ mod demo;
 mod dev;
 mod doctor;
 mod exec;
+mod guard;
 mod help;
 mod hold;
 mod lease;
@@ -89,6 +90,7 @@ pub(crate) enum Command {
     Exec(exec::Exec),
     #[command(hide = true)]
     ExecChild(exec::ExecChild),
+    Guard(guard::GuardCommand),
     Help(help::Help),
     #[command(subcommand)]
     Hold(hold::Command),
@@ -113,10 +115,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// What is logged unless the environment says otherwise: a broker tells how it is, the others only answer.
+    /// What is logged unless the environment says otherwise: what serves tells how it is, the others only answer.
     pub(crate) fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            Self::Guard(_) | Self::Serve(_) => "info",
             _ => "off",
         }
     }
@@ -135,6 +137,7 @@ impl Command {
             Self::Doctor(command) => wait_for(command.run(session)),
             Self::Exec(command) => wait_for(command.run(session)),
             Self::ExecChild(command) => command.run(),
+            Self::Guard(command) => command.run(session),
             Self::Help(command) => command.run(session),
             Self::Hold(command) => wait_for(command.run(session)),
             Self::Lease(command) => wait_for(command.run(session)),

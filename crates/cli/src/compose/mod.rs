@@ -14,6 +14,7 @@ use crate::config::Config;
 use parts::Adapters;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use taskpass_api::{Api, ApiLimits, HttpFace, Places};
+use taskpass_attest::Clients;
 use taskpass_audit::{Action, Actor, Event, Recorder};
 use taskpass_broker::{Broker, PolicyFiles, Reconcilers};
 use taskpass_net::{
@@ -55,6 +56,7 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         // Before the policies are loaded: what is edited from here on is a change.
+        let seen = reload::Seen::now(config);
         let policy_files =
             PolicyFiles::new(config.policy.dir.clone(), config.policy.poll, config.data.policies_seen());
         let adapters = Adapters::open(config, &clock).await?;
@@ -65,8 +67,16 @@ impl Server {
         broker.begin(policy_files.seen().as_ref()).await?;
         policy_files.remember(&files);
         let drain = Drain::new();
-        let api =
-            Api { broker: broker.clone(), audit: audit.clone(), clock: clock.clone(), drain: drain.clone() };
+        let clients = Arc::new(Clients::default());
+        parts::clients(config, &clients)?;
+        let api = Api {
+            broker: broker.clone(),
+            audit: audit.clone(),
+            clients: clients.clone(),
+            places: Arc::new(places(config)),
+            clock: clock.clone(),
+            drain: drain.clone(),
+        };
         let acceptor = Acceptor::new(attestors, clock, config.connections.clone(), drain.clone());
 
         let certificate = server_certificate(config)?;
@@ -74,7 +84,7 @@ impl Server {
         audit.note(Event::outcome(&TenantId::default(), Action::BrokerStart, Actor::Broker("serve")));
         Ok(Self {
             reconcilers: Reconcilers::start(&broker, Some(policy_files)),
-            reloading: reload::Reloading::start(config, &broker, bundles, certificate),
+            reloading: reload::Reloading::start(config, &broker, (bundles, clients), certificate, seen),
             broker,
             audit,
             drain,
@@ -146,7 +156,7 @@ async fn listen(
     }
     let (local, incoming) = (api.clone(), acceptor.unix(socket));
     serve(api, "socket", async move { taskpass_api::serve(&local, routes, &limits, incoming).await });
-    serve_http(api, http, &places(config));
+    serve_http(api, http);
     Ok(addresses)
 }
 
@@ -166,11 +176,12 @@ fn places(config: &Config) -> Places {
     Places {
         issuer: config.issuer.as_str().to_owned(),
         api: config.channels.api_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        assertions: !config.clients.is_empty(),
     }
 }
 
-fn serve_http(api: &Api, listener: TcpListener, places: &Places) {
-    let router = HttpFace::new(api.clone(), crate::metrics::render()).router(places);
+fn serve_http(api: &Api, listener: TcpListener) {
+    let router = HttpFace::new(api.clone(), crate::metrics::render()).router();
     let stopping = api.drain.stopping();
     serve(api, "http", async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await });
 }

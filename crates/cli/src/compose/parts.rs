@@ -1,9 +1,16 @@
 //! Opens every adapter that the configuration names.
 
-use crate::config::{Config, Seal, Selectors};
-use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use crate::config::{ClientEntry, Config, Seal, Selectors};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 use taskpass_attest::{
-    Attestor, Attestors,
+    Attestor, Attestors, Clients,
     spiffe::{BundleError, BundleFile, BundleFiles, X509Attestor},
     unix::UnixAttestor,
 };
@@ -24,6 +31,9 @@ use taskpass_store_redb::{OpenError, RedbBackend};
 use taskpass_store_redis::RedisBackend;
 use taskpass_types::{Clock, LeaseId, Refusal, TenantId, Ttl, TtlError};
 
+/// A set of more keys than anyone has is refused by whoever parses what is read of it.
+const MAX_JWKS_BYTES: u64 = 64 * 1024 + 1;
+
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant says itself what it is")]
@@ -36,6 +46,8 @@ pub enum StartError {
     Bundles(#[from] BundleError),
     #[error(transparent)]
     Drift(#[from] DriftRulesError),
+    #[error("[[clients]]: {0}")]
+    Clients(String),
     #[error("`{path}` cannot be made: {error}")]
     Directory { path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -71,6 +83,9 @@ impl StartError {
     pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Bind { .. } => Some("stop who listens there, or choose another address under [listen]"),
+            Self::Clients(_) => {
+                Some("a JWK set is {\"keys\":[…]} of public keys, P-256 or Ed25519, each with a `kid`")
+            }
             Self::Journal(error) => Some(error.fix()),
             Self::Ledger(error) => Some(error.fix()),
             Self::NoSeal(_) => {
@@ -208,6 +223,19 @@ pub fn seal(seal: &Seal) -> Result<SealKey, StartError> {
         }
         Seal::File(path) => SealKey::from_file(path)?,
     })
+}
+
+/// Whose assertions count at the OAuth endpoints.
+pub(super) fn clients(config: &Config, clients: &Clients) -> Result<(), StartError> {
+    let read = |entry: &ClientEntry| {
+        let mut text = String::new();
+        let opened = File::open(&entry.jwks);
+        let read = opened.and_then(|file| file.take(MAX_JWKS_BYTES).read_to_string(&mut text));
+        let unreadable = |error| format!("`{}` cannot be read: {error}", entry.jwks.display());
+        read.map(|_| (entry.name.to_string(), text)).map_err(unreadable)
+    };
+    let all = config.clients.iter().map(read).collect::<Result<Vec<_>, _>>();
+    all.and_then(|all| clients.replace(&all)).map_err(StartError::Clients)
 }
 
 /// Who is who, and what follows from drift, by the configuration.

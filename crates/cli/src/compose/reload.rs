@@ -4,7 +4,7 @@
 use super::parts;
 use crate::config::Config;
 use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc, time::Duration};
-use taskpass_attest::spiffe::BundleFiles;
+use taskpass_attest::{Clients, spiffe::BundleFiles};
 use taskpass_broker::Broker;
 use taskpass_net::ServerCertificate;
 use taskpass_types::{Reason, Refusal};
@@ -13,6 +13,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// The configuration file as it is before anything is opened by it: whoever is told that the broker is ready, and edits it at
+/// once, has edited a file that is being watched.
+pub(super) struct Seen(Option<Stamp>);
+
+impl Seen {
+    pub(super) fn now(config: &Config) -> Self {
+        Self(config.file.as_deref().and_then(stamp))
+    }
+}
 
 /// The running look-outs.
 pub(super) struct Reloading {
@@ -25,12 +35,14 @@ impl Reloading {
     pub(super) fn start(
         config: &Config,
         broker: &Broker,
-        bundles: Arc<BundleFiles>,
+        (bundles, clients): (Arc<BundleFiles>, Arc<Clients>),
         certificate: Option<Arc<ServerCertificate>>,
+        seen: Seen,
     ) -> Self {
         let (work, stop, now) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Notify::new()));
         let look = Arc::new(Look { tls: config.tls.clone(), bundles, certificate });
-        let mut registered = Registered::new(config.clone(), broker.clone());
+        let mut registered =
+            Registered { config: config.clone(), broker: broker.clone(), clients, seen: seen.0, newer: None };
         let asked = now.clone();
         let round = async move {
             loop {
@@ -90,6 +102,7 @@ impl Look {
 /// Who and what is registered, as the configuration said when it was last taken up or refused.
 struct Registered {
     broker: Broker,
+    clients: Arc<Clients>,
     config: Config,
     seen: Option<Stamp>,
     /// What the last look saw, if that differs: a change is taken up when two looks agree.
@@ -100,11 +113,6 @@ struct Registered {
 type Stamp = (u64, i64, i64, u64);
 
 impl Registered {
-    fn new(config: Config, broker: Broker) -> Self {
-        let seen = config.file.as_deref().and_then(stamp);
-        Self { broker, config, seen, newer: None }
-    }
-
     fn round(&mut self, asked: bool) {
         let Some(file) = self.config.file.clone() else { return };
         let now = stamp(&file);
@@ -126,7 +134,9 @@ impl Registered {
             Ok(config) => config,
             Err(error) => return refuse(&error),
         };
-        match parts::registry(&config) {
+        let registered = parts::registry(&config)
+            .and_then(|registry| parts::clients(&config, &self.clients).map(|()| registry));
+        match registered {
             Ok((registry, drift)) => {
                 if !same_otherwise(&self.config, &config) {
                     tracing::warn!(
@@ -145,6 +155,7 @@ impl Registered {
 fn same_otherwise(a: &Config, b: &Config) -> bool {
     let fixed = |config: &Config| Config {
         agents: Vec::new(),
+        clients: Vec::new(),
         users: Vec::new(),
         operators: Vec::new(),
         orchestrators: Vec::new(),

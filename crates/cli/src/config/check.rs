@@ -27,6 +27,7 @@ impl Config {
             "name",
             self.resources.iter().map(|resource| &resource.name),
         ));
+        problems.extend(twice(text, "clients", "name", self.clients.iter().map(|client| &client.name)));
         problems.extend(twice(text, "users", "name", self.users.iter().map(|user| &user.name)));
         problems.extend(twice(text, "drift", "id", self.drift.iter().map(|rule| &rule.id)));
         problems.extend(self.check_drift(text));

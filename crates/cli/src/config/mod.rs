@@ -26,7 +26,8 @@ pub use limits::Defaults;
 pub use listen::{Listen, SocketMode, TlsFiles};
 pub use place::Position;
 pub use registry::{
-    AgentEntry, BundleEntry, BundleForm, ResourceConfig, RoleEntry, Selectors, UserConfig, VerifierEntry,
+    AgentEntry, BundleEntry, BundleForm, ClientEntry, ClientName, ResourceConfig, RoleEntry, Selectors,
+    UserConfig, VerifierEntry,
 };
 pub use store::{Durability, HostPort, Password, RedisConfig, RedisTls, SentinelConfig, StoreConfig};
 
@@ -88,6 +89,9 @@ pub struct Config {
     /// Whose certificates it believes.
     #[serde(default)]
     pub bundles: Vec<BundleEntry>,
+    /// Whose assertions it believes at the OAuth endpoints.
+    #[serde(default)]
+    pub clients: Vec<ClientEntry>,
     /// Who can hold credentials.
     #[serde(default)]
     pub agents: Vec<AgentEntry>,
@@ -194,7 +198,7 @@ impl Config {
 
     /// Makes relative paths absolute or relative to the working directory, as `folder` is.
     fn anchor(&mut self, folder: &Path) {
-        let Self { listen, tls, data, store, keys, policy, bundles, .. } = self;
+        let Self { listen, tls, data, store, keys, policy, bundles, clients, .. } = self;
         let mut paths = vec![&mut listen.socket, &mut data.dir, &mut policy.dir];
         if let Seal::File(file) = &mut keys.seal {
             paths.push(file);
@@ -204,6 +208,7 @@ impl Config {
         }
         paths.extend(store.paths());
         paths.extend(bundles.iter_mut().map(|bundle| &mut bundle.file));
+        paths.extend(clients.iter_mut().map(|client| &mut client.jwks));
         for path in paths {
             *path = folder.join(&*path);
         }

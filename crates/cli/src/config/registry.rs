@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
 };
 use taskpass_attest::{
@@ -130,6 +131,38 @@ pub struct VerifierEntry {
     /// resource that is named as it is.
     #[serde(default)]
     pub resources: BTreeSet<ResourceName>,
+}
+
+/// `[[clients]]`: who proves at the OAuth endpoints by a signed assertion that it has the selector `oauth:client:<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientEntry {
+    /// The `client_id`.
+    pub name: ClientName,
+    /// A JWK set with its public keys, of which it has the private ones.
+    pub jwks: PathBuf,
+}
+
+/// What a client is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClientName(String);
+
+impl TryFrom<String> for ClientName {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        match Selector::client(&name) {
+            Ok(_) => Ok(Self(name)),
+            Err(_) => Err("it is no client's name, expected 1 to 128 of letters, digits, `-`, `_`, `.`, `/`"),
+        }
+    }
+}
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// `[[resources]]`: what policies know of a resource. One that is not listed has no labels.

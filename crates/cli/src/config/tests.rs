@@ -32,6 +32,10 @@ fn the_examples_of_the_full_file_are_valid() {
         (config.verifiers.len(), config.users.len(), config.resources.len(), config.drift.len()),
         (1, 1, 1, 1)
     );
+    assert_eq!(
+        config.clients.iter().map(|client| client.name.to_string()).collect::<Vec<_>>(),
+        ["billing-web"]
+    );
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -61,7 +65,7 @@ fn the_full_file_mentions_every_key() {
         Value::Array(array) if array[0].is_table() => Some(vec![key.as_str()]),
         _ => None,
     }));
-    assert_eq!(tables.len(), 19, "the root, 10 tables and 8 lists: {tables:?}");
+    assert_eq!(tables.len(), 20, "the root, 10 tables and 9 lists: {tables:?}");
     tables.push(vec!["store", "redis"]);
     for path in tables {
         let known = known_keys(&full, &path);

@@ -56,6 +56,11 @@ impl TokenKeys {
         self.by_kid.keys().map(AsRef::as_ref)
     }
 
+    /// The name of the only key, if there is one only.
+    pub(super) fn only_kid(&self) -> Option<&str> {
+        if self.by_kid.len() == 1 { self.kids().next() } else { None }
+    }
+
     /// The key that a header names, when the header's algorithm is the key's own.
     pub(super) fn select(&self, kid: &str, alg: &str) -> Result<&PublicKey, TokenError> {
         let key = self.key(kid).ok_or(TokenError::KeyUnknown)?;

@@ -2,9 +2,11 @@
 //!
 //! A library's verifier is written for every issuer; this one is written for ours, and refuses all that ours never
 //! writes. Invariants: nothing of a payload is parsed before its signature is checked; the key decides the algorithm;
-//! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists and closure receipts, each of another
-//! `typ`.
+//! times are integers; one audience; no header but `alg`, `kid`, `typ`. The same key signs status lists and closure receipts,
+//! each of another `typ`. Of client assertions ([`Assertion`]), which others write, it is looked first whose they are, to find
+//! the keys.
 
+mod assertion;
 mod claims;
 mod closure;
 mod error;
@@ -14,6 +16,7 @@ mod signer;
 mod status;
 mod verify;
 
+pub use assertion::{Assertion, MAX_ASSERTION_LIFE, unverified_client};
 pub use claims::{RAR_TYPE, claims};
 pub use closure::{
     CLOSURE_TYP, ClosedLease, ClosedOutcome, ClosedTask, ClosedVerifier, ClosureError, ClosureReceipt,

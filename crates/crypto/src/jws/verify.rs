@@ -1,7 +1,7 @@
 //! Verifies tokens: size, shape, header, key, signature; only then claims.
 
 use super::{MAX_TOKEN_BYTES, TYP, TokenError, TokenKeys, claims::Claims};
-use crate::{Leeway, object};
+use crate::{Leeway, PublicKey, object};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::Deserialize;
 use taskpass_types::{Grant, ResourceName, Timestamp};
@@ -52,6 +52,12 @@ impl<'a> Segments<'a> {
         }
         Ok(Self { header, payload, signature, signed })
     }
+
+    pub(super) fn verify(&self, key: &PublicKey) -> Result<(), TokenError> {
+        let signature = decode(self.signature)?;
+        let good = key.verifies(self.signed.as_bytes(), &signature);
+        if good { Ok(()) } else { Err(TokenError::SignatureInvalid) }
+    }
 }
 
 pub(super) fn decode(segment: &str) -> Result<Vec<u8>, TokenError> {
@@ -95,11 +101,7 @@ impl TokenKeys {
         if header.typ != typ {
             return Err(TokenError::TypMismatch);
         }
-        let key = self.select(header.kid, header.alg)?;
-        let signature = decode(segments.signature)?;
-        if !key.verifies(segments.signed.as_bytes(), &signature) {
-            return Err(TokenError::SignatureInvalid);
-        }
+        segments.verify(self.select(header.kid, header.alg)?)?;
         decode(segments.payload)
     }
 }

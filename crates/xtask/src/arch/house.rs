@@ -60,6 +60,7 @@ pub(super) const ROOMS: &[Room] = &[
     only(room("client", 4), &["types", "proto"]),
     only(room("verify", 4), &["types", "crypto", "proto"]),
     room("api", 5),
+    only(room("guard", 5), &["types", "verify"]),
     room("cli", 6),
     room("bench", 7),
     room("e2e", 7),
