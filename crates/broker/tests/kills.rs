@@ -15,7 +15,7 @@ use support::{World, issue, start, token};
 use taskpass_broker::{AfterKill, KillAsk, KillSelector, KillWhat, Killed, StartAsk, WatchAsk};
 use taskpass_lease::Wide;
 use taskpass_types::{
-    AgentId, DenySubject, Epoch, LeaseId, Owner, PlanId, Reason, Refusal, ResourceName, TaskId, Ttl,
+    AgentId, DenySubject, EndReason, Epoch, LeaseId, Owner, PlanId, Reason, Refusal, ResourceName, TaskId, Ttl,
 };
 
 fn agent(name: &str) -> AgentId {
@@ -329,5 +329,22 @@ async fn a_kill_does_not_wait_for_the_audit_log() {
     let lease = lease(&world, "ci/bot", task).await;
     world.audit.fail_next(100);
     assert_eq!(kill(&world, ask(KillWhat::Selected(of_agent("ci/bot")))).await.unwrap().count, 1);
+    assert!(!lives(&world, lease).await);
+}
+
+#[tokio::test]
+async fn a_workload_ends_its_own_tasks_and_no_other() {
+    let world = World::new().await;
+    let (own, foreign) = (world.task("ci/bot").await.id, world.task("ci/other").await.id);
+    let lease = lease(&world, "ci/other", foreign).await;
+    for reason in [EndReason::Completed, EndReason::Cancelled] {
+        let refused = world.broker.end_task(world.caller("ci/bot"), foreign, reason, "mine").await;
+        assert_eq!(refused.unwrap_err().reason(), Reason::TaskNotFound, "{reason}");
+        let refused = world.broker.end_task(world.caller("verifier"), foreign, reason, "mine").await;
+        assert_eq!(refused.unwrap_err().reason(), Reason::TaskNotFound, "{reason}");
+    }
+    assert!(lives(&world, lease).await);
+    world.broker.end_task(world.caller("ci/bot"), own, EndReason::Completed, "").await.unwrap();
+    world.broker.end_task(world.caller("orchestrator"), foreign, EndReason::Cancelled, "late").await.unwrap();
     assert!(!lives(&world, lease).await);
 }
