@@ -182,7 +182,7 @@ impl Broker {
             leases_total: u32::try_from(below.leases_total).unwrap_or(u32::MAX),
             tasks_below: u32::try_from(below.tasks).unwrap_or(u32::MAX),
             verifiers,
-            others_uncounted: self.parts().settings.fleet,
+            others_uncounted: enforcement.is_some_and(|known| known.others_uncounted),
             ..ClosureReceipt::new(issuer, now, task.tenant.clone(), closed)
         })
     }

@@ -148,6 +148,10 @@ impl DenyFeed {
             Position::Sent(epoch) => (*epoch, false),
         };
         let begins = matches!(self.position, Position::Begin(_));
+        if begins {
+            // The fleet knows of it before it accepts anything.
+            self.broker.share_followers().await?;
+        }
         // Marked before the read, so that a record written after it wakes the wait below.
         self.denied.mark_unchanged();
         // Before the read: what it says was so at this time, not only when it is sent.

@@ -5,6 +5,7 @@
 //! tenant sees its own.
 
 mod dead;
+mod fleet;
 mod standing;
 
 pub use dead::Dead;
@@ -12,7 +13,11 @@ pub use standing::{Enforcement, Standing, VerifierStanding};
 
 use crate::{Broker, Caller, ProbeCount, WatchAsk, probes::Probes};
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use taskpass_types::{Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp};
 use tokio::{
     sync::{Notify, watch},
@@ -26,6 +31,8 @@ const MOST: usize = 16_384;
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How much of an instance's name counts.
 const INSTANCE: usize = 128;
+/// How often whoever waits looks at what other brokers say.
+const LOOK: Duration = Duration::from_millis(50);
 /// How many verifiers a receipt lists; those that do not enforce come first.
 const LISTED: usize = 256;
 
@@ -50,7 +57,11 @@ impl Follows {
 
     /// Whether `other` is the same verifier, come back.
     fn is_again(&self, other: &Self) -> bool {
-        self.tenant == other.tenant && self.name == other.name && self.audience == other.audience
+        self.key() == other.key()
+    }
+
+    fn key(&self) -> (&TenantId, &str, Option<&ResourceName>) {
+        (&self.tenant, &self.name, self.audience.as_ref())
     }
 }
 
@@ -66,11 +77,13 @@ pub(crate) struct Verifiers {
     entries: Arc<Mutex<HashMap<SessionId, Entry>>>,
     /// Told at every acknowledgement.
     acknowledged: Arc<watch::Sender<u64>>,
+    /// Those that follow other brokers of the fleet.
+    others: Arc<Mutex<fleet::Others>>,
 }
 
 impl Default for Verifiers {
     fn default() -> Self {
-        Self { most: MOST, entries: Arc::default(), acknowledged: Arc::default() }
+        Self { most: MOST, entries: Arc::default(), acknowledged: Arc::default(), others: Arc::default() }
     }
 }
 
@@ -91,6 +104,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    fn new(follows: Follows) -> Self {
+        Self {
+            follows,
+            sent: None,
+            heard: None,
+            enforces: None,
+            lied: false,
+            gone: false,
+            probes: Probes::default(),
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.follows.name
     }
@@ -173,6 +199,8 @@ impl Drop for Session {
             entry.gone = true;
         }
         metrics::gauge!("taskpass_verifiers").set(count(&entries));
+        drop(entries);
+        self.verifiers.tell();
     }
 }
 
@@ -196,17 +224,8 @@ impl Verifiers {
             entries.remove(&oldest);
         }
         let id = SessionId::new();
-        let wake = Arc::new(Notify::new());
-        let entry = Entry {
-            follows,
-            sent: None,
-            heard,
-            enforces: None,
-            lied: false,
-            gone: false,
-            probes: Probes::default(),
-            wake: Arc::clone(&wake),
-        };
+        let entry = Entry { heard, ..Entry::new(follows) };
+        let wake = Arc::clone(&entry.wake);
         entries.insert(id, entry);
         metrics::gauge!("taskpass_verifiers").set(count(&entries));
         Ok(Session { id, verifiers: self.clone(), wake })
@@ -280,18 +299,19 @@ impl Verifiers {
         slowest
     }
 
-    /// `others_uncounted`: more follow other brokers.
-    fn enforcement(
-        &self,
-        tenant: &TenantId,
-        dead: &Dead,
-        others_uncounted: bool,
-        now: Timestamp,
-    ) -> Enforcement {
-        let entries = self.entries.lock();
-        let concerned = entries.values().filter(|entry| entry.is_concerned(tenant, dead, now));
+    /// `fleet`: more may follow other brokers.
+    fn enforcement(&self, tenant: &TenantId, dead: &Dead, fleet: bool, now: Timestamp) -> Enforcement {
+        let (entries, others) = (self.entries.lock(), self.others.lock());
+        let all = || entries.values().chain(others.entries());
+        // Who came back to another broker is not gone.
+        let here: HashSet<_> = all().filter(|entry| !entry.gone).map(|entry| entry.follows.key()).collect();
+        let concerned = all().filter(|entry| {
+            entry.is_concerned(tenant, dead, now) && !(entry.gone && here.contains(&entry.follows.key()))
+        });
         let mut verifiers: Vec<_> = concerned.map(|entry| entry.standing(dead)).collect();
-        drop(entries);
+        let others_uncounted = fleet && !others.is_complete();
+        drop(here);
+        drop((entries, others));
         let enforced = verifiers.iter().filter(|verifier| verifier.enforces()).count();
         let accepted_until = verifiers.iter().filter_map(VerifierStanding::accepts_until).max();
         let all = verifiers.len();
@@ -354,11 +374,15 @@ impl Broker {
             self.ask_verifiers(tenant, dead, marker);
         }
         let mut acknowledged = self.0.verifiers.told();
+        self.read_followers().await;
         let everybody = async {
             while !self.enforcement_now(tenant, dead).is_settled() {
-                if acknowledged.changed().await.is_err() {
+                // Others say what theirs enforce through the store, which tells nobody.
+                let news = timeout(LOOK, acknowledged.changed()).await;
+                if matches!(news, Ok(Err(_))) {
                     return;
                 }
+                self.read_followers().await;
             }
         };
         // Whether everybody did, or the time ran out, the last look tells.

@@ -15,7 +15,8 @@ use support::{World, issue, start, token};
 use taskpass_broker::{AfterKill, KillAsk, KillSelector, KillWhat, Killed, StartAsk, WatchAsk};
 use taskpass_lease::Wide;
 use taskpass_types::{
-    AgentId, DenySubject, EndReason, Epoch, LeaseId, Owner, PlanId, Reason, Refusal, ResourceName, TaskId, Ttl,
+    AgentId, DenySubject, EndReason, Epoch, LeaseId, Owner, PlanId, Reason, Refusal, ResourceName, TaskId,
+    Ttl,
 };
 
 fn agent(name: &str) -> AgentId {

@@ -1,9 +1,10 @@
 //! What a store saves after a step.
 
 use crate::{
-    Approval, Bar, Bars, Duty, End, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey,
+    Approval, Bar, Bars, Duty, End, Followers, Hold, HoldKey, Lease, PolicySet, PolicySetInfo, RequestKey,
     RequestRecord, SharedKeys, Task, Turn,
 };
+use std::collections::BTreeMap;
 use taskpass_types::{ApprovalId, DenyRecord, Epoch, LeaseId, TaskId, TenantId};
 
 /// The writes of one step, all or none of them; and what to tell the caller.
@@ -27,6 +28,8 @@ pub struct Effects {
     pub policies: Option<Box<PolicySet>>,
     /// The signing keys of the fleet from now on.
     pub keys: Option<SharedKeys>,
+    /// The verifiers of every broker from now on.
+    pub followers: Option<BTreeMap<String, Followers>>,
     /// Whose turn a duty is from now on.
     pub turn: Option<(Duty, Turn)>,
     /// An approval to forget, with its request.
@@ -70,6 +73,8 @@ pub enum Outcome {
     },
     /// A deny record of its own was written.
     Denied(Box<DenyRecord>),
+    /// It is said which verifiers follow a broker.
+    FollowersShared,
     /// A record was past its time and is forgotten.
     Forgotten,
     /// An agent, task and resource is held; if it was before, this is the earlier hold.

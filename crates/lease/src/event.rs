@@ -2,7 +2,7 @@
 
 use crate::{
     ApprovalUse, BarWide, CallTool, CastVote, CutLease, DenyKeys, HoldKey, HoldTask, ReleaseWide,
-    RequestApproval, SetPolicies, ShareKeys, TakeTurn,
+    RequestApproval, SetPolicies, ShareFollowers, ShareKeys, TakeTurn,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,8 @@ pub enum Event {
     SetPolicies(Box<SetPolicies>),
     /// Mark up to `slice` leases and child tasks of an ended task as ended.
     SettleTask(TenantId, TaskId, u32),
+    /// Say which verifiers follow a broker.
+    ShareFollowers(Box<ShareFollowers>),
     /// Share the signing keys with the fleet.
     ShareKeys(Box<ShareKeys>),
     /// Start or delegate a task.

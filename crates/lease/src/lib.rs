@@ -20,6 +20,7 @@ mod cut;
 mod effects;
 mod event;
 mod fleet;
+mod followers;
 mod lease;
 mod limits;
 mod obligations;
@@ -42,6 +43,7 @@ pub use event::{
     EndLease, EndTask, Event, Fence, Heartbeat, PlanLease, ReleaseHold, RenewLease, Request, StartTask,
 };
 pub use fleet::{DenyKeys, Duty, ShareKeys, SharedKeys, TakeTurn, Turn};
+pub use followers::{Follower, Followers, ShareFollowers};
 pub use lease::{Lease, LeaseState};
 pub use limits::Limits;
 pub use policies::{PolicyOrigin, PolicySet, PolicySetInfo, SetPolicies};

@@ -2,8 +2,8 @@
 
 use crate::{
     Effects, End, EndLease, EndTask, Ended, Event, Heartbeat, Hold, HoldChange, HoldKey, Lease, LeaseState,
-    Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, fleet, plan, policies, settle,
-    start, wide,
+    Limits, Outcome, ReleaseHold, Task, TaskState, View, ask, calls, cut, fleet, followers, plan, policies,
+    settle, start, wide,
 };
 use std::time::Duration;
 use taskpass_types::{DenyRecord, DenySubject, EndReason, Reason, Refusal, Timestamp};
@@ -33,6 +33,7 @@ pub fn step(view: View, event: &Event, limits: &Limits, now: Timestamp) -> Resul
         Event::RequestApproval(request) => ask::request_approval(view, request, limits, now),
         Event::SetPolicies(set) => policies::set_policies(view, set, now),
         Event::SettleTask(..) => Ok(settle::settle_task(view)),
+        Event::ShareFollowers(share) => Ok(followers::share_followers(view, share, now)),
         Event::ShareKeys(share) => fleet::share_keys(&view, share),
         Event::StartTask(start) => start::start_task(view, start, limits, now),
         Event::TakeTurn(take) => Ok(fleet::take_turn(&view, take, now)),

@@ -1,7 +1,8 @@
 //! What a store loads for a step.
 
-use crate::{Approval, Bars, Lease, SharedKeys, Task, Turn};
+use crate::{Approval, Bars, Followers, Lease, SharedKeys, Task, Turn};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
     ResourceName, TaskId, TenantId, Timestamp,
@@ -37,6 +38,8 @@ pub struct View {
     pub deny: Option<DenyRecord>,
     /// The signing keys of the fleet.
     pub keys: Option<SharedKeys>,
+    /// The verifiers of every broker.
+    pub followers: BTreeMap<String, Followers>,
     /// Whose turn the duty is.
     pub turn: Option<Turn>,
     /// Running tasks of the agent.

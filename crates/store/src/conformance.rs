@@ -16,6 +16,7 @@ mod budgets;
 mod drift;
 mod end;
 pub mod events;
+mod followers;
 mod issue;
 mod list;
 mod policies;
@@ -28,6 +29,7 @@ pub use approvals::*;
 pub use budgets::*;
 pub use drift::*;
 pub use end::*;
+pub use followers::*;
 pub use issue::*;
 pub use list::*;
 pub use policies::*;
@@ -125,6 +127,7 @@ macro_rules! conformance_behaviours {
             wide_bars_are_bounded,
             a_forgotten_wide_end_stays_one,
             a_wide_end_stays_in_its_tenant,
+            every_broker_says_who_follows_it,
             tenants_do_not_meet,
             a_history_outlives_its_process,
         }

@@ -7,8 +7,8 @@
 use crate::{
     Due, DueWhat,
     record::{
-        KEYS_KEY, POLICY_KEY, approval_key, bars_key, deny_key, due_key, epoch_key, hold_key, lease_key,
-        pending_key, request_key, running_key, task_key, turn_key,
+        FOLLOWERS_KEY, KEYS_KEY, POLICY_KEY, approval_key, bars_key, deny_key, due_key, epoch_key, hold_key,
+        lease_key, pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::Table,
     terms,
@@ -67,6 +67,7 @@ pub(crate) fn event(event: &Event) -> Vec<Row> {
         }
         Event::SetPolicies(_) => vec![policy()],
         Event::SettleTask(tenant, id, _) => vec![task(tenant, *id)],
+        Event::ShareFollowers(_) => vec![(Table::Meta, FOLLOWERS_KEY.to_vec())],
         Event::ShareKeys(_) => vec![(Table::Meta, KEYS_KEY.to_vec())],
         Event::StartTask(start) => {
             let mut rows = vec![policy(), bars(&start.tenant), task(&start.tenant, start.id)];

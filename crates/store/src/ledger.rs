@@ -5,7 +5,8 @@ use crate::{
     tables::Read,
 };
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Bars, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
+use std::collections::BTreeMap;
+use taskpass_lease::{Approval, Bars, Event, Followers, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId, Timestamp,
 };
@@ -145,6 +146,10 @@ impl<B: Backend> Store for Ledger<B> {
 
     async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
         self.0.look(load::shared_keys).await
+    }
+
+    async fn followers(&self) -> Result<BTreeMap<String, Followers>, Refusal> {
+        self.0.look(load::followers).await
     }
 
     fn history(&self) -> HistoryId {

@@ -3,15 +3,16 @@
 use crate::{
     policies,
     record::{
-        Below, KEYS_KEY, approval_key, bars_key, below_prefix, decode, deny_key, epoch_key, hold_key,
-        lease_key, parse_below, pending_key, request_key, running_key, task_key, turn_key,
+        Below, FOLLOWERS_KEY, KEYS_KEY, approval_key, bars_key, below_prefix, decode, deny_key, epoch_key,
+        hold_key, lease_key, parse_below, pending_key, request_key, running_key, task_key, turn_key,
     },
     tables::{Read, Scan, Table},
     terms::{self, Own},
 };
+use std::collections::BTreeMap;
 use taskpass_lease::{
-    Approval, ApprovalUse, Bars, Duty, Event, Hold, HoldKey, Lease, RequestKey, RequestRecord, RequestTarget,
-    SharedKeys, Task, Turn, View,
+    Approval, ApprovalUse, Bars, Duty, Event, Followers, Hold, HoldKey, Lease, RequestKey, RequestRecord,
+    RequestTarget, SharedKeys, Task, Turn, View,
 };
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, LeaseId, PolicyRevision, Reason, Refusal, RequestId,
@@ -91,6 +92,7 @@ pub(crate) fn load(read: &dyn Read, event: &Event) -> Result<View, Refusal> {
             view.task = task(read, tenant, *id)?;
             load_below(read, tenant, *id, *slice, &mut view)?;
         }
+        Event::ShareFollowers(_) => view.followers = readable_followers(read)?,
         Event::ShareKeys(_) => view.keys = shared_keys(read)?,
         Event::StartTask(start) => {
             view.bars = bars(read, &start.tenant)?;
@@ -295,6 +297,17 @@ pub(crate) fn policy_revision(read: &dyn Read) -> Result<Option<PolicyRevision>,
     read.read(Table::Meta, crate::record::POLICY_KEY)?
         .map(|bytes| decode("policy revision", &bytes))
         .transpose()
+}
+
+/// The verifiers of every broker.
+pub(crate) fn followers(read: &dyn Read) -> Result<BTreeMap<String, Followers>, Refusal> {
+    let row = read.read(Table::Meta, FOLLOWERS_KEY)?;
+    row.map_or(Ok(BTreeMap::new()), |bytes| decode("set of followers", &bytes))
+}
+
+/// What cannot be read is said anew by each broker soon.
+fn readable_followers(read: &dyn Read) -> Result<BTreeMap<String, Followers>, Refusal> {
+    Ok(readable(followers(read).map(Some))?.unwrap_or_default())
 }
 
 /// The signing keys of the fleet.

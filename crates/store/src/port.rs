@@ -2,7 +2,8 @@
 
 use crate::Committed;
 use async_trait::async_trait;
-use taskpass_lease::{Approval, Bars, Event, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
+use std::collections::BTreeMap;
+use taskpass_lease::{Approval, Bars, Event, Followers, Lease, PolicySet, PolicySetInfo, SharedKeys, Task};
 use taskpass_types::{
     AgentId, ApprovalId, DenyRecord, Epoch, HistoryId, LeaseId, PolicyRevision, Refusal, TaskId, TenantId,
     Timestamp,
@@ -73,6 +74,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The signing keys that the brokers on this store share, sealed; `None`: nobody shared any.
     async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal>;
+
+    /// The verifiers that follow each broker, as it said last.
+    async fn followers(&self) -> Result<BTreeMap<String, Followers>, Refusal>;
 
     /// Which life of a store this is; a new one after a wipe.
     fn history(&self) -> HistoryId;

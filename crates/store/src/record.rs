@@ -241,6 +241,7 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<Due> {
 pub(crate) const HISTORY_KEY: &[u8] = b"history";
 pub(crate) const POLICY_KEY: &[u8] = b"policy";
 pub(crate) const KEYS_KEY: &[u8] = b"keys";
+pub(crate) const FOLLOWERS_KEY: &[u8] = b"followers";
 
 /// Whose turn a duty is.
 pub(crate) fn turn_key(duty: Duty) -> Vec<u8> {

@@ -5,10 +5,10 @@ use crate::{
     load::{self, count},
     policies::save_policies,
     record::{
-        Below, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, bars_key, below_key,
-        deny_header, deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix, lease_header,
-        lease_key, leases_below_prefix, pending_key, request_key, running_key, task_header, task_key,
-        turn_key,
+        Below, FOLLOWERS_KEY, HISTORY_KEY, Header, KEYS_KEY, PLAIN, approval_header, approval_key, bars_key,
+        below_key, deny_header, deny_key, due_key, encode, epoch_key, header, hold_key, hold_prefix,
+        lease_header, lease_key, leases_below_prefix, pending_key, request_key, running_key, task_header,
+        task_key, turn_key,
     },
     tables::{Scan, Table, Write},
     terms::{self, Own},
@@ -47,6 +47,9 @@ pub(crate) fn save(write: &mut dyn Write, effects: &Effects, limits: &Limits) ->
     }
     if let Some(set) = &effects.policies {
         save_policies(write, set)?;
+    }
+    if let Some(followers) = &effects.followers {
+        write.put(Table::Meta, FOLLOWERS_KEY, &encode(PLAIN, followers)?)?;
     }
     if let Some(keys) = &effects.keys {
         write.put(Table::Meta, KEYS_KEY, &encode(PLAIN, keys)?)?;

@@ -121,6 +121,11 @@ impl Store for Disk {
     fn mending(&self) -> watch::Receiver<bool> {
         self.store.mending()
     }
+    async fn followers(
+        &self,
+    ) -> Result<std::collections::BTreeMap<String, taskpass_lease::Followers>, Refusal> {
+        self.store.followers().await
+    }
     fn history(&self) -> HistoryId {
         self.store.history()
     }

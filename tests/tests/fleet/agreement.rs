@@ -1,11 +1,13 @@
 //! What one broker knows, the others know.
 
 use super::Fleet;
-use std::collections::BTreeSet;
-use taskpass_e2e::{resource, start, token, until};
+use std::{collections::BTreeSet, time::Duration};
+use taskpass_e2e::{Client, resource, start, token, until};
 use taskpass_proto::v1::{
     self, EndReason, RenewCredentialRequest, StartTaskRequest, task_service_client::TaskServiceClient,
+    verifier_standing::State,
 };
+use taskpass_verify::Verifier;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_brokers_are_one_and_one_of_them_may_die() {
@@ -133,14 +135,41 @@ async fn a_duty_goes_on_when_whoever_had_it_dies() {
     fleet.assert_well().await;
 }
 
-/// A broker knows only of the verifiers that follow itself, and does not let anybody take them for all.
+/// Each verifier follows one broker, and whichever is asked counts them all.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_says_that_it_does_not_count_the_verifiers_of_others() {
-    let fleet = Fleet::start(2).await;
+async fn a_receipt_counts_the_verifiers_of_every_broker() {
+    let mut fleet = Fleet::start(2).await;
     let agent = fleet.worlds[0].connect_local().await;
-    let task = agent.start_task(start()).await.unwrap();
-    let wait = Some(prost_types::Duration::default());
-    let request = v1::CompleteTaskRequest { task_id: task.id, wait };
-    let answer = TaskServiceClient::new(agent.channel()).complete_task(request).await.unwrap();
-    assert!(answer.into_inner().enforcement.unwrap().others_uncounted);
+    let mut verifiers = Vec::new();
+    for (world, name) in fleet.worlds.iter().zip(["web-1", "web-2"]) {
+        let identity = world.authority.svid("prod/demo-api");
+        let client = Client::connect(&world.endpoint(&identity)).await;
+        let verifier = Verifier::builder(client.channel()).audience("demo-api").instance(name);
+        let verifier = verifier.max_stale(Duration::from_secs(3)).start().unwrap();
+        verifier.ready().await;
+        verifiers.push(verifier);
+    }
+    let end = async || {
+        let task = agent.start_task(start()).await.unwrap();
+        let wait = prost_types::Duration::try_from(Duration::from_secs(5)).ok();
+        let request = v1::CompleteTaskRequest { task_id: task.id, wait };
+        let answer = TaskServiceClient::new(agent.channel()).complete_task(request).await.unwrap();
+        answer.into_inner().enforcement.unwrap()
+    };
+    let whole = end().await;
+    assert_eq!((whole.enforced, whole.verifiers, whole.others_uncounted), (2, 2, false), "{whole:?}");
+    let reached = |verifier: &Verifier| verifier.epoch().is_some_and(|epoch| epoch.0 >= whole.epoch);
+    assert!(verifiers.iter().all(reached), "it is true");
+
+    // With the other broker its verifier is gone, and may accept for as long as it said that it does.
+    fleet.kill(1);
+    let half = until("the other is silent", async || {
+        let half = end().await;
+        half.standings.iter().any(|one| one.state() == State::Offline).then_some(half)
+    })
+    .await;
+    assert_eq!((half.enforced, half.verifiers), (1, 2), "{half:?}");
+    assert_eq!(half.standings[0].name, "prod/demo-api/web-2");
+    assert!(half.accepted_until.is_some());
+    fleet.assert_well().await;
 }

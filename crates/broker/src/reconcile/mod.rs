@@ -8,6 +8,7 @@ mod deadlines;
 mod deaths;
 mod drift;
 mod fleet;
+mod followers;
 mod keys;
 mod policy_files;
 
@@ -41,6 +42,7 @@ impl Reconcilers {
         run(Box::pin(keys::run(broker.clone())));
         if broker.parts().settings.fleet {
             run(Box::pin(fleet::run(broker.clone())));
+            run(Box::pin(followers::run(broker.clone())));
         }
         if let Some(files) = policy_files {
             run(Box::pin(files.run(broker.clone())));

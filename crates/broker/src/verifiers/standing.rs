@@ -19,7 +19,7 @@ pub struct Enforcement {
     pub accepted_until: Option<Timestamp>,
     /// Each, those first that do not enforce it; at most 256.
     pub verifiers: Vec<VerifierStanding>,
-    /// The broker is one of a fleet: verifiers that follow the others are not counted here.
+    /// Some verifiers that follow other brokers of the fleet are not counted, because there are too many.
     pub others_uncounted: bool,
     /// How many were asked about a credential under the end, and how many refused it.
     pub probed: ProbeCount,

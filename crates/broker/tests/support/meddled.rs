@@ -155,6 +155,11 @@ impl Store for Meddled {
     fn mending(&self) -> watch::Receiver<bool> {
         self.store.mending()
     }
+    async fn followers(
+        &self,
+    ) -> Result<std::collections::BTreeMap<String, taskpass_lease::Followers>, Refusal> {
+        self.store.followers().await
+    }
     fn history(&self) -> HistoryId {
         self.store.history()
     }

@@ -18,7 +18,7 @@ pub(crate) struct EnforcementView {
     #[serde(serialize_with = "rfc3339")]
     accepted_until: Option<Timestamp>,
     standings: Vec<StandingView>,
-    /// The broker is one of a fleet, and has not counted the verifiers of the others.
+    /// Some verifiers that follow other brokers of the fleet are not counted.
     others_uncounted: bool,
     /// How many verifiers were asked about a credential under the end, and how many of them refuse it.
     probed: u32,
@@ -88,8 +88,7 @@ impl EnforcementView {
             None => format!("by none of {verifiers} {them} yet"),
             Some(millis) => format!("by {enforced} of {verifiers} {them} within {millis} ms"),
         };
-        let others =
-            "those that follow other brokers of the fleet; this one does not know of them".to_owned();
+        let others = "some that follow other brokers of the fleet, for they are too many".to_owned();
         let others = self.others_uncounted.then_some(("not counted", others));
         let late = self.standings.iter().filter(|standing| standing.after_millis.is_none());
         let late = late.map(|standing| ("not yet", standing.sentence(style)));
@@ -155,7 +154,7 @@ mod tests {
         enforced: by 1 of 2 verifiers within 3 ms
         probed: refused by 1 of 2 that were asked
         not yet: billing-api/web-2 (billing-api) is offline; it refuses everything in 4s at the latest
-        not counted: those that follow other brokers of the fleet; this one does not know of them
+        not counted: some that follow other brokers of the fleet, for they are too many
         ");
         assert!(!view().is_complete());
     }

@@ -58,7 +58,7 @@ impl Record for ReceiptView<'_> {
         let others = self
             .0
             .others_uncounted
-            .then(|| ("not counted", "verifiers that follow other brokers of the fleet".to_owned()));
+            .then(|| ("not counted", "some verifiers that follow other brokers of the fleet".to_owned()));
         let until = self.0.open_until();
         [
             ("task", self.name()),

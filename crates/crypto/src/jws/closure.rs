@@ -44,7 +44,7 @@ pub struct ClosureReceipt {
     pub leases: Vec<ClosedLease>,
     /// The verifiers that were to refuse them.
     pub verifiers: Vec<ClosedVerifier>,
-    /// Whether verifiers that follow other brokers of the fleet are not among them.
+    /// Whether some verifiers that follow other brokers of the fleet are not among them, because there are too many.
     pub others_uncounted: bool,
     /// The entry of the audit log that says that this was signed, `seq:hash`.
     pub audit: String,

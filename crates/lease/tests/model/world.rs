@@ -46,7 +46,7 @@ impl World {
             }
             Event::CutLease(cut) => self.see_lease(&mut view, cut.lease),
             // Not about any of these records; see tests/fleet.rs.
-            Event::DenyKeys(_) | Event::ShareKeys(_) | Event::TakeTurn(_) => {}
+            Event::DenyKeys(_) | Event::ShareFollowers(_) | Event::ShareKeys(_) | Event::TakeTurn(_) => {}
             Event::ForgetDeny(_, epoch) => view.deny = self.denies.get(epoch).cloned(),
             Event::EndLease(end) => self.see_lease(&mut view, end.lease),
             Event::EndTask(end) => self.see_task(&mut view, end.task),

@@ -18,9 +18,10 @@ use crate::{ApprovalQuery, Committed, Denies, Due, LeaseQuery, Page, Store, Task
 use async_trait::async_trait;
 use overlay::{Journaled as Entry, Overlay};
 use parking_lot::{Mutex, RwLock};
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use taskpass_lease::{
-    Approval, Bars, Event, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task, View, step,
+    Approval, Bars, Event, Followers, Lease, Limits, Outcome, PolicySet, PolicySetInfo, SharedKeys, Task,
+    View, step,
 };
 use taskpass_types::{
     AgentId, ApprovalId, Epoch, HistoryId, LeaseId, PolicyRevision, Reason, Refusal, TaskId, TenantId,
@@ -315,6 +316,10 @@ impl Store for Journaled {
 
     async fn shared_keys(&self) -> Result<Option<SharedKeys>, Refusal> {
         self.store.shared_keys().await
+    }
+
+    async fn followers(&self) -> Result<BTreeMap<String, Followers>, Refusal> {
+        self.store.followers().await
     }
 
     fn history(&self) -> HistoryId {
