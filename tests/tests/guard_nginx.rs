@@ -1,7 +1,7 @@
 //! nginx with the files of `deploy/examples/nginx-guard`: it asks the guard about every request.
 
 use rcgen::{CertificateParams, KeyPair};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Command};
 use taskpass_e2e::{
     Broker, Client, Echo, Guard, Signed, World, certificate,
     resource::{Answer, Caller, signed},
@@ -113,6 +113,71 @@ async fn every_request_is_asked_about_and_refused_when_its_task_has_ended() {
     broker.assert_well(&world).await;
     nginx.stop().await;
     guard.stop().await;
+}
+
+/// What curl gets from a server that it trusts, with a certificate if there is one and with these headers: status and body.
+fn curl(world: &World, nginx: &Nginx, client: Option<&Signed>, path: &str, headers: &[String]) -> String {
+    world.write("root.pem", &world.authority.pem());
+    let file = |name: &str| world.path(name).display().to_string();
+    let url = format!("https://127.0.0.1:{}{path}", nginx.port());
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--max-time", "20", "--write-out", "%{http_code}", "--cacert", &file("root.pem")]);
+    if let Some(client) = client {
+        world.write("client.pem", &client.chain_pem);
+        world.write("client.key", &client.key_pem);
+        curl.args(["--cert", &file("client.pem"), "--key", &file("client.key")]);
+    }
+    curl.args(headers.iter().flat_map(|header| ["--header", header])).arg(url);
+    String::from_utf8(curl.output().expect("`curl` is there").stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_in_the_words_of_nginx_counts_for_nothing() {
+    let world = World::new();
+    let broker = Broker::start(&world).await;
+    let (guard, echo) = (Guard::start(&world).await, Echo::start().await);
+    let nginx = serve(&world, &guard, &echo).await;
+    let (bot, rival) = (world.authority.svid("dev/bot"), world.authority.svid("dev/rival"));
+    let agent = Client::connect(&world.endpoint(&bot)).await;
+    let task = agent.start_task(start()).await.unwrap();
+    let (_, jwt) = agent.issue_token(token(&task.id)).await.unwrap();
+    // A certificate is no secret: whoever stole the token may have it as well.
+    let leaf = bot.chain_pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+    let escapes = [("\n", "%0A"), (" ", "%20"), ("+", "%2B"), ("/", "%2F"), ("=", "%3D")];
+    let leaf = escapes.iter().fold(leaf.to_owned(), |text, (from, to)| text.replace(from, to));
+    let bearer = format!("Authorization: Bearer {jwt}");
+    let forged = [
+        bearer.clone(),
+        format!("X-Taskpass-Certificate: {leaf}"),
+        "X-Taskpass-Action: ANY".to_owned(),
+        "X-Taskpass-Agent: dev/root".to_owned(),
+        "Content-Type: application/grpc".to_owned(),
+    ];
+    // It would do, if the guard heard it from whoever it believes.
+    let direct = Command::new("curl")
+        .args(["--silent", "--write-out", "%{http_code}"])
+        .args(forged.iter().flat_map(|header| ["--header", header]))
+        .arg(format!("http://{}/verify", guard.address))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&direct.stdout), "200");
+    for (client, path, status) in [
+        (None, "/", "401"),
+        (Some(&rival), "/", "401"),
+        (Some(&bot), "/delete", "403"),
+        (Some(&bot), "/forgotten", "500"),
+    ] {
+        let said = curl(&world, &nginx, client, path, &forged);
+        assert!(said.ends_with(status), "{path}: {said}\n{}", nginx.log());
+    }
+    let said = curl(&world, &nginx, Some(&bot), "/", &forged);
+    assert!(said.ends_with("200") && said.contains("x-taskpass-agent: dev/bot"), "{said}");
+    assert!(!said.contains("dev/root"), "{said}");
+    // Two tokens: the guard and the server behind might each take another one.
+    let said = curl(&world, &nginx, Some(&bot), "/", &[bearer, "Authorization: Bearer x".to_owned()]);
+    assert!(!said.ends_with("200"), "{said}");
+    broker.assert_well(&world).await;
+    nginx.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
