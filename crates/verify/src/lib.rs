@@ -14,16 +14,20 @@
 //!
 //! - [`Verifier`] checks tokens and client certificates offline, against the keys and the deny set that the broker
 //!   streams to it; [`Granted`] is what it accepted, [`Rejected`] why it did not.
-//! - [`layer`] puts it in front of an axum or tonic service.
+//! - [`layer`] puts it in front of an axum, tonic or hyper service, and cuts answers off that outlive their credential.
+//! - [`connection`] ends connections with the certificate that opened them.
 //! - [`feed`] and [`denies`] are the protocol without I/O, for servers with a transport of their own.
 //!
 //! Invariants: what was acknowledged as ended is refused as soon as the feed says so, and everything is refused when
 //! the broker was not heard for `max_stale` (unless [`VerifierBuilder::until_expiry`] was chosen) and before the first
 //! snapshot (I7). Nothing panics on input. Memory is bounded.
 
+#[cfg(feature = "tower")]
+pub mod body;
 mod builder;
 mod cache;
 mod clock;
+pub mod connection;
 pub mod denies;
 pub mod feed;
 mod follow;
@@ -38,9 +42,10 @@ mod verifier;
 pub mod wire;
 
 pub use builder::{StartError, VerifierBuilder};
+pub use connection::{Guarded, PeerCertificates};
 pub use granted::Granted;
 pub use keys::Keys;
 #[cfg(feature = "tower")]
-pub use layer::{PeerCertificates, VerifyLayer};
+pub use layer::VerifyLayer;
 pub use rejected::Rejected;
 pub use verifier::Verifier;

@@ -4,7 +4,7 @@
 //! fresh the feed is. Invariant: nothing is accepted unless every one of them passed just now.
 
 use crate::{
-    Granted, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, shared::Shared,
+    Granted, Keys, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, shared::Shared,
 };
 use rustls_pki_types::CertificateDer;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -113,6 +113,11 @@ impl Verifier {
 
     /// Checks the chain of a TLS client, leaf first, whose key the handshake has proved.
     pub fn verify_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Granted, Rejected> {
+        self.judge_certificate(chain)
+    }
+
+    /// The same, uncounted.
+    pub(crate) fn judge_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Granted, Rejected> {
         let keys = self.shared.keys.load();
         let keys = keys.as_deref().ok_or(Rejected::NotReady)?;
         let authorities = keys.authorities.as_ref();
@@ -129,6 +134,11 @@ impl Verifier {
     /// request of a long-lived connection or stream: neither a TLS session nor an open stream looks at a credential
     /// again by itself. Takes well under a microsecond.
     pub fn recheck(&self, granted: &Granted) -> Result<(), Rejected> {
+        self.recheck_quietly(granted)
+    }
+
+    /// The same, uncounted.
+    pub(crate) fn recheck_quietly(&self, granted: &Granted) -> Result<(), Rejected> {
         let ends = granted.expires_at;
         if self.shared.wall.now() >= ends.plus(LEEWAY.as_duration()) {
             return Err(Rejected::Expired(ends));
@@ -144,13 +154,17 @@ impl Verifier {
             let mut epoch = verifier.watch_epoch();
             loop {
                 epoch.mark_unchanged();
-                if let Err(rejected) = verifier.recheck(&granted) {
+                if let Err(rejected) = verifier.recheck_quietly(&granted) {
                     return rejected;
                 }
                 // An error is a time-out: expiry and staleness come without a message.
                 let _ = timeout(GLANCE, epoch.changed()).await;
             }
         }
+    }
+
+    pub(crate) fn keys(&self) -> Option<Arc<Keys>> {
+        self.shared.keys.load_full()
     }
 
     fn admit(&self, grant: Grant) -> Result<Granted, Rejected> {
