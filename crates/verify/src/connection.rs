@@ -100,7 +100,7 @@ impl Watch {
     }
 
     pub(crate) fn still_good(&self) -> Result<(), Rejected> {
-        self.verifier.recheck_quietly(&self.granted)
+        self.verifier.recheck(&self.granted)
     }
 
     /// Wakes whoever waits when the grant is no longer good.

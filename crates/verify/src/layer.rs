@@ -69,7 +69,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let grpc = is_grpc(request.headers());
-        match self.layer.check(&request) {
+        let checked = self.layer.check(&request);
+        self.layer.verifier.checked(&checked);
+        match checked {
             Ok(granted) => {
                 let watch = Watch::new(&self.layer.verifier, granted.clone());
                 request.extensions_mut().insert(granted);
@@ -87,8 +89,8 @@ impl VerifyLayer {
     fn check<B>(&self, request: &Request<B>) -> Result<Granted, Rejected> {
         let peer = request.extensions().get::<PeerCertificates>().map(|peer| peer.0.as_slice());
         let granted = match (bearer(request.headers())?, peer) {
-            (Some(token), peer) => self.verifier.verify_bound_token(token, peer.and_then(<[_]>::first)),
-            (None, Some(chain)) if !chain.is_empty() => self.verifier.verify_certificate(chain),
+            (Some(token), peer) => self.verifier.judge_token(token, peer.and_then(<[_]>::first)),
+            (None, Some(chain)) if !chain.is_empty() => self.verifier.judge_certificate(chain),
             (None, _) => Err(Rejected::Missing),
         }?;
         if let Some(action) = &self.action {

@@ -12,6 +12,18 @@
 //! # }
 //! ```
 //!
+//! For a server that must not stop with the broker, and for connections of clients that present certificates:
+//!
+//! ```no_run
+//! # use taskpass_verify::{Guarded, PeerCertificates, Verifier};
+//! # fn demo(channel: tonic::transport::Channel, stream: tokio::net::TcpStream, chain: PeerCertificates)
+//! # -> Result<Guarded<tokio::net::TcpStream>, Box<dyn std::error::Error>> {
+//! let verifier = Verifier::builder(channel).audience("billing-api").until_expiry().cache("/var/lib/billing/denies").start()?;
+//! let stream = verifier.guard(stream, chain);
+//! # Ok(stream)
+//! # }
+//! ```
+//!
 //! - [`Verifier`] checks tokens and client certificates offline, against the keys and the deny set that the broker
 //!   streams to it; [`Granted`] is what it accepted, [`Rejected`] why it did not.
 //! - [`layer`] puts it in front of an axum, tonic or hyper service, and cuts answers off that outlive their credential.
@@ -35,6 +47,7 @@ mod granted;
 mod keys;
 #[cfg(feature = "tower")]
 pub mod layer;
+mod meter;
 mod rejected;
 mod shared;
 mod table;

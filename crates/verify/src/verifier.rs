@@ -4,7 +4,8 @@
 //! fresh the feed is. Invariant: nothing is accepted unless every one of them passed just now.
 
 use crate::{
-    Granted, Keys, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, shared::Shared,
+    Granted, Keys, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, meter::Meter,
+    shared::Shared,
 };
 use rustls_pki_types::CertificateDer;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -54,6 +55,7 @@ impl Verifier {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(Meter::run(Arc::clone(&shared))));
         if let Some(saving) = saving {
             tasks.spawn(stop.clone().run_until_cancelled_owned(saving));
         }
@@ -96,6 +98,17 @@ impl Verifier {
         token: &str,
         peer: Option<&CertificateDer<'_>>,
     ) -> Result<Granted, Rejected> {
+        let result = self.judge_token(token, peer);
+        self.shared.meter.checked(&result);
+        result
+    }
+
+    /// The same, uncounted.
+    pub(crate) fn judge_token(
+        &self,
+        token: &str,
+        peer: Option<&CertificateDer<'_>>,
+    ) -> Result<Granted, Rejected> {
         let keys = self.shared.keys.load();
         let keys = keys.as_deref().ok_or(Rejected::NotReady)?;
         let grant = keys.tokens.verify(
@@ -113,7 +126,9 @@ impl Verifier {
 
     /// Checks the chain of a TLS client, leaf first, whose key the handshake has proved.
     pub fn verify_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Granted, Rejected> {
-        self.judge_certificate(chain)
+        let result = self.judge_certificate(chain);
+        self.shared.meter.checked(&result);
+        result
     }
 
     /// The same, uncounted.
@@ -134,11 +149,6 @@ impl Verifier {
     /// request of a long-lived connection or stream: neither a TLS session nor an open stream looks at a credential
     /// again by itself. Takes well under a microsecond.
     pub fn recheck(&self, granted: &Granted) -> Result<(), Rejected> {
-        self.recheck_quietly(granted)
-    }
-
-    /// The same, uncounted.
-    pub(crate) fn recheck_quietly(&self, granted: &Granted) -> Result<(), Rejected> {
         let ends = granted.expires_at;
         if self.shared.wall.now() >= ends.plus(LEEWAY.as_duration()) {
             return Err(Rejected::Expired(ends));
@@ -154,13 +164,18 @@ impl Verifier {
             let mut epoch = verifier.watch_epoch();
             loop {
                 epoch.mark_unchanged();
-                if let Err(rejected) = verifier.recheck_quietly(&granted) {
+                if let Err(rejected) = verifier.recheck(&granted) {
                     return rejected;
                 }
                 // An error is a time-out: expiry and staleness come without a message.
                 let _ = timeout(GLANCE, epoch.changed()).await;
             }
         }
+    }
+
+    /// Counts what the layer judged.
+    pub(crate) fn checked(&self, result: &Result<Granted, Rejected>) {
+        self.shared.meter.checked(result);
     }
 
     pub(crate) fn keys(&self) -> Option<Arc<Keys>> {
