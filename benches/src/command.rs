@@ -9,6 +9,7 @@ use crate::{
     process::{BrokerProcess, EchoProcess},
     report::{Report, Target},
     suite::{self, Plan, Run},
+    verifiers,
     world::World,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -61,6 +62,18 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Measures fifty and a thousand verifiers on one broker, and what one costs.
+    Verifiers {
+        /// Tasks that are ended with each number of verifiers.
+        #[arg(long, default_value_t = 500)]
+        rounds: usize,
+        /// Seconds for which an idle verifier is watched.
+        #[arg(long, default_value_t = 20)]
+        idle: u64,
+        /// Where to write one JSON object a line.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +118,10 @@ impl Load {
             Command::Suite { seconds, rounds, out } => {
                 let plan = Plan { span: Duration::from_secs(seconds), rounds };
                 suite::run(plan, &mut Report::new(out.as_deref())?).await
+            }
+            Command::Verifiers { rounds, idle, out } => {
+                let mut report = Report::new(out.as_deref())?;
+                verifiers::run(rounds, Duration::from_secs(idle), &mut report).await
             }
         }
     }

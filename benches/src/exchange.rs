@@ -26,7 +26,8 @@ pub enum Kind {
     X509,
 }
 
-/// One caller with a task of its own.
+/// One caller with a task of its own; a clone shares the task.
+#[derive(Clone)]
 pub struct IssueSlot {
     client: CredentialServiceClient<Channel>,
     request: IssueCredentialRequest,

@@ -19,4 +19,5 @@ pub mod process;
 pub mod report;
 pub mod startup;
 pub mod suite;
+pub mod verifiers;
 pub mod world;

@@ -14,8 +14,9 @@ use taskpass_types::{
 };
 use tokio::sync::watch;
 
-/// A feed that has nothing to say says so this often.
-const HEARTBEAT: Duration = Duration::from_millis(500);
+/// A feed that has nothing to say says so this often: within the second that is promised, and no oftener, for it is what an
+/// idle verifier costs.
+const HEARTBEAT: Duration = Duration::from_millis(900);
 /// At most so many records in one message.
 const RECORDS_PER_MESSAGE: usize = 512;
 

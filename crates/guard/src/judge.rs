@@ -65,6 +65,6 @@ impl Guard {
             Ok::<_, Infallible>(request.extensions().get::<Granted>().map_or_else(facts::broken, facts::of))
         });
         let Ok(response) = layer.layer(accepted).oneshot(request).await;
-        response
+        response.map(drop)
     }
 }

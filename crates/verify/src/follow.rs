@@ -60,6 +60,21 @@ enum Lost {
     Silent(#[from] Elapsed),
 }
 
+impl Lost {
+    /// For metrics.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Ahead(_) => "ahead",
+            Self::Ended => "ended",
+            Self::Late(_) => "late",
+            Self::Malformed(_) => "malformed",
+            Self::Refused(_) => "refused",
+            Self::Resync(_) => "resync",
+            Self::Silent(_) => "silent",
+        }
+    }
+}
+
 /// A moment of ours, and one of the broker's that is not before it.
 #[derive(Clone, Copy)]
 struct Anchor {
@@ -113,6 +128,7 @@ impl Follower {
             resume = self.applied > 0 && !matches!(lost, Lost::Resync(_));
             failures = if self.applied > 1 { 0 } else { failures + 1 };
             let pause = backoff(failures);
+            self.shared.meter.lost(lost.code());
             tracing::warn!(reason = %lost, resume, ?pause, "lost the deny feed");
             sleep(pause).await;
         }

@@ -1,28 +1,23 @@
 //! A tower layer for any HTTP server, axum and tonic alike: verified, or refused before the service sees it.
 //!
 //! Finds exactly one `Authorization: Bearer` header; without one, the certificate that the TLS client presented. Puts
-//! [`Granted`] into the request's extensions. The check is made once per request: a service with long streams also asks
+//! [`Granted`] into the request's extensions. The check is made once per request; an answer that is still being given when
+//! the credential ends is cut off. What a service waits for meanwhile, and what it reads from a request, it can guard with
 //! [`Verifier::denied`].
 
-use crate::{Granted, Rejected, Verifier};
-use futures::future::Either;
+use crate::{
+    Granted, PeerCertificates, Rejected, Verifier,
+    body::{Answer, GuardedBody},
+    connection::Watch,
+};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
-use rustls_pki_types::CertificateDer;
-use std::{
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 use taskpass_types::{ActionName, ParseNameError};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-
-/// The certificates that the TLS client presented, leaf first. The server puts them into each request's extensions,
-/// after the handshake has proved that the client holds the leaf's key; nobody else may.
-#[derive(Clone, Debug)]
-pub struct PeerCertificates(pub Vec<CertificateDer<'static>>);
 
 /// Lets only verified requests through; made by [`Verifier::layer`].
 #[derive(Clone, Debug)]
@@ -63,26 +58,28 @@ pub struct Verified<S> {
 impl<S, B, R> Service<Request<B>> for Verified<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: Default,
 {
-    type Response = Response<R>;
+    type Response = Response<GuardedBody<R>>;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<R>, S::Error>>>;
+    type Future = Answer<S::Future, R>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.layer.check(&request) {
+        let grpc = is_grpc(request.headers());
+        let checked = self.layer.check(&request);
+        self.layer.verifier.checked(&checked);
+        match checked {
             Ok(granted) => {
+                let watch = Watch::new(&self.layer.verifier, granted.clone());
                 request.extensions_mut().insert(granted);
-                Either::Left(self.inner.call(request))
+                Answer::verified(self.inner.call(request), watch, grpc)
             }
             Err(rejected) => {
                 tracing::debug!(code = rejected.code(), %rejected, "request refused");
-                let response = refuse(&rejected, is_grpc(request.headers()));
-                Either::Right(ready(Ok(response)))
+                Answer::refused(refuse(&rejected, grpc))
             }
         }
     }
@@ -92,8 +89,8 @@ impl VerifyLayer {
     fn check<B>(&self, request: &Request<B>) -> Result<Granted, Rejected> {
         let peer = request.extensions().get::<PeerCertificates>().map(|peer| peer.0.as_slice());
         let granted = match (bearer(request.headers())?, peer) {
-            (Some(token), peer) => self.verifier.verify_bound_token(token, peer.and_then(<[_]>::first)),
-            (None, Some(chain)) if !chain.is_empty() => self.verifier.verify_certificate(chain),
+            (Some(token), peer) => self.verifier.judge_token(token, peer.and_then(<[_]>::first)),
+            (None, Some(chain)) if !chain.is_empty() => self.verifier.judge_certificate(chain),
             (None, _) => Err(Rejected::Missing),
         }?;
         if let Some(action) = &self.action {
@@ -124,7 +121,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn refuse<R: Default>(rejected: &Rejected, grpc: bool) -> Response<R> {
+fn refuse<R>(rejected: &Rejected, grpc: bool) -> Response<GuardedBody<R>> {
     let status = StatusCode::from_u16(rejected.http_status()).unwrap_or(StatusCode::UNAUTHORIZED);
     let mut response = if grpc {
         let code = match status {
@@ -132,9 +129,9 @@ fn refuse<R: Default>(rejected: &Rejected, grpc: bool) -> Response<R> {
             StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
             _ => Code::Unauthenticated,
         };
-        Status::new(code, rejected.to_string()).into_http()
+        Status::new(code, rejected.to_string()).into_http::<()>().map(|()| GuardedBody::empty())
     } else {
-        let mut response = Response::new(R::default());
+        let mut response = Response::new(GuardedBody::empty());
         *response.status_mut() = status;
         response
     };

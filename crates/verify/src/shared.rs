@@ -1,6 +1,6 @@
 //! What the follower writes and the checks read: keys, denies, freshness. Readers never wait for I/O.
 
-use crate::{Rejected, denies::Denies, keys::Keys};
+use crate::{Rejected, denies::Denies, keys::Keys, meter::Meter};
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 use std::{
@@ -14,6 +14,7 @@ use taskpass_types::{Clock, Epoch, ResourceName, TenantId, Timestamp};
 use tokio::sync::watch;
 
 pub(crate) struct Shared {
+    pub(crate) meter: Meter,
     pub(crate) audience: ResourceName,
     pub(crate) tenant: TenantId,
     /// `None`: what is held counts until what it accepts has expired.
@@ -38,6 +39,7 @@ impl Shared {
         denies: Arc<RwLock<Denies>>,
     ) -> Self {
         Self {
+            meter: Meter::new(&audience),
             audience,
             tenant,
             max_stale,
@@ -53,6 +55,7 @@ impl Shared {
     /// After a message was applied: freshness goes up only now, so that it never speaks of what is not yet enforced.
     pub(crate) fn note(&self, sent_at: Timestamp, epoch: Option<Epoch>, news: bool) {
         self.sent_at.fetch_max(sent_at.as_millis().max(1), Ordering::AcqRel);
+        self.meter.enforces(epoch);
         self.epoch.send_if_modified(|held| {
             let changed = news || *held != epoch;
             *held = epoch;

@@ -4,7 +4,8 @@
 //! fresh the feed is. Invariant: nothing is accepted unless every one of them passed just now.
 
 use crate::{
-    Granted, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, shared::Shared,
+    Granted, Keys, Rejected, builder::VerifierBuilder, cache, feed::Feed, follow::Follower, meter::Meter,
+    shared::Shared,
 };
 use rustls_pki_types::CertificateDer;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -54,6 +55,7 @@ impl Verifier {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(Meter::run(Arc::clone(&shared))));
         if let Some(saving) = saving {
             tasks.spawn(stop.clone().run_until_cancelled_owned(saving));
         }
@@ -96,6 +98,17 @@ impl Verifier {
         token: &str,
         peer: Option<&CertificateDer<'_>>,
     ) -> Result<Granted, Rejected> {
+        let result = self.judge_token(token, peer);
+        self.shared.meter.checked(&result);
+        result
+    }
+
+    /// The same, uncounted.
+    pub(crate) fn judge_token(
+        &self,
+        token: &str,
+        peer: Option<&CertificateDer<'_>>,
+    ) -> Result<Granted, Rejected> {
         let keys = self.shared.keys.load();
         let keys = keys.as_deref().ok_or(Rejected::NotReady)?;
         let grant = keys.tokens.verify(
@@ -113,6 +126,13 @@ impl Verifier {
 
     /// Checks the chain of a TLS client, leaf first, whose key the handshake has proved.
     pub fn verify_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Granted, Rejected> {
+        let result = self.judge_certificate(chain);
+        self.shared.meter.checked(&result);
+        result
+    }
+
+    /// The same, uncounted.
+    pub(crate) fn judge_certificate(&self, chain: &[CertificateDer<'_>]) -> Result<Granted, Rejected> {
         let keys = self.shared.keys.load();
         let keys = keys.as_deref().ok_or(Rejected::NotReady)?;
         let authorities = keys.authorities.as_ref();
@@ -151,6 +171,15 @@ impl Verifier {
                 let _ = timeout(GLANCE, epoch.changed()).await;
             }
         }
+    }
+
+    /// Counts what the layer judged.
+    pub(crate) fn checked(&self, result: &Result<Granted, Rejected>) {
+        self.shared.meter.checked(result);
+    }
+
+    pub(crate) fn keys(&self) -> Option<Arc<Keys>> {
+        self.shared.keys.load_full()
     }
 
     fn admit(&self, grant: Grant) -> Result<Granted, Rejected> {

@@ -133,7 +133,7 @@ impl Everything {
 pub(crate) fn start(
     path: Option<&Path>,
     feed: &mut Feed,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> Option<(Saver, impl Future<Output = Infallible> + Send + use<>)> {
     let path = path?;
     let file = match CacheFile::hold(path, &format!("{}\0{}", shared.tenant, shared.audience)) {
@@ -144,13 +144,17 @@ pub(crate) fn start(
         }
     };
     let keys = match load(&file, feed, shared) {
-        Ok(keys) => keys,
+        Ok(keys) => {
+            shared.meter.cache(if keys.is_some() { "used" } else { "absent" });
+            keys
+        }
         Err(unusable) => {
             tracing::warn!(path = %path.display(), reason = %unusable, "the cache of denies is not used");
+            shared.meter.cache("unusable");
             None
         }
     };
-    Some(Saver::new(file, feed.denies(), keys))
+    Some(Saver::new(file, Arc::clone(shared), keys))
 }
 
 /// Puts what the file has into `feed`, and in force, and gives the keys; `None`: there is no file.

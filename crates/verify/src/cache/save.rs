@@ -6,11 +6,11 @@
 
 use super::{CacheFile, Everything, Heard, frame};
 use crate::{
-    denies::Denies,
     feed::Position,
     follow::{Enforced, tell},
+    shared::Shared,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::{convert::Infallible, io, mem, sync::Arc, time::Duration};
 use taskpass_proto::v1::{VerificationKeys, WatchDeniesResponse};
 use taskpass_types::Timestamp;
@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The follower's side.
 pub(crate) struct Saver {
     queue: Arc<Queue>,
-    denies: Arc<RwLock<Denies>>,
+    shared: Arc<Shared>,
     keys: Option<VerificationKeys>,
     /// A snapshot is on its way: all is written once it is complete.
     replacing: bool,
@@ -79,13 +79,13 @@ impl Saver {
     /// And what writes, to be run. `keys` are those of the cache that was loaded.
     pub(crate) fn new(
         file: CacheFile,
-        denies: Arc<RwLock<Denies>>,
+        shared: Arc<Shared>,
         keys: Option<VerificationKeys>,
     ) -> (Self, impl Future<Output = Infallible> + Send) {
         let queue = Arc::new(Queue::default());
         queue.batch.lock().broken = true;
-        let writing = write(Arc::clone(&queue), file);
-        (Self { queue, denies, keys, replacing: false, noted: Timestamp::default(), added: 0 }, writing)
+        let writing = write(Arc::clone(&queue), file, Arc::clone(&shared));
+        (Self { queue, shared, keys, replacing: false, noted: Timestamp::default(), added: 0 }, writing)
     }
 
     /// A new session: what was begun in the last one does not go on.
@@ -116,7 +116,7 @@ impl Saver {
         let frame = frame(heard, message);
         self.added += frame.len();
         if mem::take(&mut batch.broken) || replaced || self.added > ADDED {
-            let (records, keys) = (self.denies.read().records(), self.keys.clone());
+            let (records, keys) = (self.shared.denies.read().records(), self.keys.clone());
             batch.everything = Some(Everything { position, records, keys, heard });
             batch.frames.clear();
             self.added = 0;
@@ -137,7 +137,7 @@ impl Saver {
     }
 }
 
-async fn write(queue: Arc<Queue>, mut file: CacheFile) -> Infallible {
+async fn write(queue: Arc<Queue>, mut file: CacheFile, shared: Arc<Shared>) -> Infallible {
     loop {
         queue.news.notified().await;
         let mut batch = queue.batch.lock().take();
@@ -155,6 +155,7 @@ async fn write(queue: Arc<Queue>, mut file: CacheFile) -> Infallible {
             Ok(()) => told.into_iter().for_each(|(enforced, held)| tell(&enforced, Some(held))),
             Err(error) => tracing::error!(reason = %error, "cannot remove the cache of denies"),
         }
+        shared.meter.cache(if failed.is_none() { "written" } else { "failed" });
         if let Some(reason) = failed {
             tracing::warn!(reason, "cannot write the cache of denies; there is none for now");
             queue.batch.lock().begin_anew();
