@@ -88,7 +88,8 @@ pub struct DenyFeed {
     audience: Option<ResourceName>,
     session: Session,
     position: Position,
-    keys: Option<VerificationKeys>,
+    /// The keys that it was shown, as the ring gave them: they are the same while these are.
+    shown: Option<(Arc<str>, Arc<str>)>,
 }
 
 enum Position {
@@ -113,7 +114,7 @@ impl Broker {
             tenant: caller.tenant.clone(),
             audience: ask.audience,
             position: Position::Begin(ask.resume),
-            keys: None,
+            shown: None,
         })
     }
 
@@ -204,11 +205,13 @@ impl DenyFeed {
         let begins = matches!(self.position, Position::Begin(_));
         self.position = Position::Sent(epoch);
         self.session.sends(history, epoch, sent_at);
-        let keys = self.broker.verification_keys();
-        let keys = (self.keys.as_ref() != Some(&keys)).then(|| {
-            self.keys = Some(keys.clone());
-            keys
-        });
+        let ring = &self.broker.parts().keys;
+        let (jwks, bundle) = (ring.jwks_json(), ring.ca_bundle_pem());
+        let same = |(one, two): &(Arc<str>, Arc<str>)| Arc::ptr_eq(one, &jwks) && Arc::ptr_eq(two, &bundle);
+        let keys = (!self.shown.as_ref().is_some_and(same)).then(|| self.broker.verification_keys());
+        if keys.is_some() {
+            self.shown = Some((jwks, bundle));
+        }
         let more = epoch < denies.epoch;
         let mut records = denies.records;
         // The numbers that are left out are covered all the same: the reader has everything up to `epoch`.

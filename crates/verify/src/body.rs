@@ -1,5 +1,5 @@
 //! Answers that end with the credential that they are given for: a stream of a gRPC call, of server-sent events, of a large
-//! file. A body that is done at once costs nothing but one more look.
+//! file. A body that is done at once is not one of them.
 
 use crate::connection::Watch;
 use bytes::Bytes;
@@ -46,12 +46,14 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.project();
-        let (false, Some(inner), Some(watch)) = (*this.cut, this.inner.as_pin_mut(), this.watch) else {
+        let (false, Some(mut inner), Some(watch)) = (*this.cut, this.inner.as_pin_mut(), this.watch) else {
             return Poll::Ready(None);
         };
-        let polled = inner.poll_frame(context);
+        let polled = inner.as_mut().poll_frame(context);
         let rejected = match &polled {
             Poll::Ready(None | Some(Err(_))) => None,
+            // The last of it: whoever was verified when they asked gets a short answer whole, and no broken connection.
+            Poll::Ready(Some(Ok(_))) if inner.is_end_stream() => None,
             Poll::Ready(Some(Ok(_))) => watch.still_good().err(),
             Poll::Pending => match watch.poll(context) {
                 Poll::Ready(rejected) => Some(rejected),

@@ -36,6 +36,9 @@ const AHEAD: Duration = Duration::from_millis(500);
 const LATE: Duration = SILENCE;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
+/// So long what is enforced waits before it is told: the broker tells others meanwhile, who enforce nothing before they
+/// are told, and one word does for several records.
+const BREATH: Duration = Duration::from_millis(2);
 /// How many answers wait to be told, and are told at once.
 const ANSWERS: usize = 64;
 /// A snapshot of a million records fits.
@@ -262,6 +265,7 @@ async fn acknowledge(
     mut enforced: watch::Receiver<Option<Enforced>>,
 ) -> Result<std::convert::Infallible, Lost> {
     loop {
+        sleep(BREATH).await;
         let Some((session_id, held)) = enforced.borrow_and_update().clone() else {
             changed(&mut enforced).await;
             continue;

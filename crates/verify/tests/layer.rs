@@ -7,6 +7,7 @@ mod common;
 use axum::{Extension, Router, body::Body, routing::get};
 use common::{Broker, MAX_STALE, Session, csr_key, grant, lease, reached};
 use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
 use taskpass_crypto::thumbprint;
@@ -207,4 +208,19 @@ async fn a_grpc_service_is_answered_in_its_own_words() {
 
     broker.clock.advance(MAX_STALE + Duration::from_secs(1));
     assert_eq!(call(Some(broker.token(&grant()))).await.unwrap_err().code(), Code::Unavailable);
+}
+
+/// Whoever was verified when they asked gets an answer that was there at once, and not a connection that breaks.
+#[tokio::test]
+async fn a_short_answer_is_whole_although_its_credential_ends_meanwhile() {
+    let (broker, verifier, session, router) = ready().await;
+    let grant = grant();
+    let request =
+        Request::get("/any").header(header::AUTHORIZATION, format!("Bearer {}", broker.token(&grant)));
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    session.say(broker.delta(0, vec![lease(1, &grant)])).await;
+    reached(&verifier, 1).await;
+    assert!(verifier.verify_token(&broker.token(&grant)).is_err());
+    let whole = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(whole, "ci/invoice-bot");
 }
