@@ -88,6 +88,8 @@ pub struct DenyFeed {
     audience: Option<ResourceName>,
     session: Session,
     position: Position,
+    /// The last read was to the end.
+    caught_up: bool,
     /// The keys that it was shown, as the ring gave them: they are the same while these are.
     shown: Option<(Arc<str>, Arc<str>)>,
 }
@@ -114,6 +116,7 @@ impl Broker {
             tenant: caller.tenant.clone(),
             audience: ask.audience,
             position: Position::Begin(ask.resume),
+            caught_up: false,
             shown: None,
         })
     }
@@ -154,7 +157,13 @@ impl DenyFeed {
             // The fleet knows of it before it accepts anything.
             self.broker.share_followers().await?;
         }
-        // Marked before the read, so that a record written after it wakes the wait below.
+        // What was read to its end has nothing new until the store says so: a look now would be in the way of those who are
+        // still to be told.
+        let waits = !begins && self.caught_up && !self.denied.has_changed().unwrap_or(true);
+        if waits {
+            self.wait().await;
+        }
+        // Marked before the read, so that a record written after it wakes the next wait.
         self.denied.mark_unchanged();
         // Before the read: what it says was so at this time, not only when it is sent.
         let mut as_of = self.broker.now();
@@ -164,20 +173,25 @@ impl DenyFeed {
             let nothing = Denies { records: Vec::new(), epoch: denies.epoch };
             return Ok(self.message(history, (Epoch::default(), Epoch::default()), true, nothing, as_of));
         }
-        if !begins && denies.epoch == after {
-            // Whether something was denied or the time ran out, the read below tells.
-            let woken = async {
-                tokio::select! {
-                    _ = self.denied.changed() => {}
-                    () = self.session.asked() => {}
-                }
-            };
-            drop(tokio::time::timeout(HEARTBEAT, woken).await);
+        if !begins && !waits && denies.epoch == after {
+            self.wait().await;
             as_of = self.broker.now();
             denies = self.read(after).await?;
         }
         let reached = reached(&denies);
+        self.caught_up = reached == denies.epoch;
         Ok(self.message(history, (after, reached), snapshot, denies, as_of))
+    }
+
+    /// Until something was denied, there is something to ask, or a heartbeat is due; which of them, the next read tells.
+    async fn wait(&mut self) {
+        let woken = async {
+            tokio::select! {
+                _ = self.denied.changed() => {}
+                () = self.session.asked() => {}
+            }
+        };
+        drop(tokio::time::timeout(HEARTBEAT, woken).await);
     }
 
     /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off, and
