@@ -93,6 +93,13 @@ pub struct KillAsk {
     pub after: AfterKill,
 }
 
+/// A lease that is meant, and who holds it.
+type Target = (LeaseId, Option<AgentId>);
+
+fn target(lease: &Lease) -> Target {
+    (lease.id, lease.agent().cloned())
+}
+
 /// A kill that was looked at.
 #[derive(Clone, Debug)]
 pub struct KillPlan {
@@ -100,20 +107,15 @@ pub struct KillPlan {
     pub id: PlanId,
     /// Until when it can be carried out.
     pub expires_at: Timestamp,
-    /// The leases, newest first.
-    pub leases: Arc<Vec<Lease>>,
+    /// The leases, newest first, and who holds each.
+    pub leases: Arc<Vec<(LeaseId, Option<AgentId>)>>,
+    /// The first of them.
+    pub shown: Vec<Lease>,
     /// If one write ends them all.
     pub wide: Option<Wide>,
     /// Whether it has to say the tenant's name.
     pub needs_confirm: bool,
     selector: KillSelector,
-}
-
-impl KillPlan {
-    /// The first leases.
-    pub fn shown(&self) -> impl Iterator<Item = &Lease> {
-        self.leases.iter().take(SHOWN)
-    }
 }
 
 /// What a kill did.
@@ -169,16 +171,21 @@ impl Broker {
     /// `NOT_PERMITTED`; `FIELD_INVALID` for a selector that says nothing; `QUOTA_EXCEEDED` for more than can be looked at.
     pub async fn plan_kill(&self, caller: Arc<Caller>, selector: KillSelector) -> Result<KillPlan, Refusal> {
         self.operator(&caller)?;
-        let leases = self.select(&caller, &selector).await?;
-        let plan = KillPlan {
+        let mut leases = self.select(&caller, &selector).await?;
+        let targets: Vec<_> = leases.iter().map(target).collect();
+        leases.truncate(SHOWN);
+        let mut plan = KillPlan {
             id: PlanId::new(),
             expires_at: self.now().plus(KEPT_FOR),
-            needs_confirm: is_large(&selector, leases.len()),
-            leases: Arc::new(leases),
+            needs_confirm: is_large(&selector, targets.len()),
+            leases: Arc::new(targets),
+            shown: Vec::new(),
             wide: selector.wide(),
             selector,
         };
+        // What is kept is what will be ended, not what it looked like.
         self.0.kill_plans.keep(plan.clone());
+        plan.shown = leases;
         Ok(plan)
     }
 
@@ -239,14 +246,17 @@ impl Broker {
         Ok(HeldFor::Until(self.now().plus(span)))
     }
 
-    /// The leases that are meant, as they are now.
-    async fn meant(&self, caller: &Caller, ask: &KillAsk) -> Result<(KillSelector, Vec<Lease>), Refusal> {
+    /// What is meant.
+    async fn meant(&self, caller: &Caller, ask: &KillAsk) -> Result<(KillSelector, Vec<Target>), Refusal> {
         let (selector, leases) = match &ask.what {
-            KillWhat::Selected(selector) => (selector.clone(), self.select(caller, selector).await?),
+            KillWhat::Selected(selector) => {
+                let leases = self.select(caller, selector).await?;
+                (selector.clone(), leases.iter().map(target).collect())
+            }
             KillWhat::Planned(id) => {
                 let plan = self.0.kill_plans.find(*id, self.now())?;
                 if plan.wide.is_some() {
-                    let planned: BTreeSet<LeaseId> = plan.leases.iter().map(|lease| lease.id).collect();
+                    let planned: BTreeSet<LeaseId> = plan.leases.iter().map(|(id, _)| *id).collect();
                     let now = self.select(caller, &plan.selector).await?;
                     let more = now.iter().filter(|lease| !planned.contains(&lease.id)).count();
                     if more > 0 {
@@ -297,19 +307,24 @@ impl Broker {
         })
     }
 
-    async fn kill_each(&self, caller: &Caller, ask: &KillAsk, leases: Vec<Lease>) -> Result<Killed, Refusal> {
-        let agents = leases.iter().filter_map(Lease::agent).cloned().collect();
+    async fn kill_each(
+        &self,
+        caller: &Caller,
+        ask: &KillAsk,
+        leases: Vec<Target>,
+    ) -> Result<Killed, Refusal> {
+        let agents = leases.iter().filter_map(|(_, agent)| agent.clone()).collect();
         self.quarantine(caller, agents, ask.after, &ask.why).await?;
-        let end_one = |lease: Lease| async move {
+        let end_one = |(lease, _): Target| async move {
             let actor = caller.actor(None);
             let end = EndLease {
                 tenant: caller.tenant.clone(),
-                lease: lease.id,
+                lease,
                 reason: EndReason::Killed,
                 by: actor.to_string(),
                 hold: ask.after == AfterKill::Hold,
             };
-            (lease.id, self.end_lease(actor, end, &ask.why).await)
+            (lease, self.end_lease(actor, end, &ask.why).await)
         };
         let mut done = stream::iter(leases).map(end_one).buffered(ABREAST);
         let (mut killed, mut ended_before, mut failures) = (Vec::new(), 0, Vec::new());

@@ -47,7 +47,7 @@ async fn lives(world: &World, lease: LeaseId) -> bool {
 /// What a selector means, without its order.
 async fn meant(world: &World, selector: KillSelector) -> Vec<LeaseId> {
     let plan = world.broker.plan_kill(world.caller("operator"), selector).await.unwrap();
-    let mut ids: Vec<_> = plan.leases.iter().map(|lease| lease.id).collect();
+    let mut ids: Vec<_> = plan.leases.iter().map(|(id, _)| *id).collect();
     ids.sort_unstable();
     ids
 }

@@ -90,7 +90,7 @@ pub(crate) fn kill_plan(plan: KillPlan) -> v1::PlanKillResponse {
         plan_id: plan.id.to_string(),
         expire_time: Some(timestamp(plan.expires_at)),
         matched: count(plan.leases.len()),
-        leases: plan.shown().cloned().map(lease).collect(),
+        leases: plan.shown.into_iter().map(lease).collect(),
         needs_confirm: plan.needs_confirm,
         wide: plan.wide.map(said),
     }
