@@ -231,7 +231,7 @@ impl DenyFeed {
         // The numbers that are left out are covered all the same: the reader has everything up to `epoch`.
         records.retain(|record| self.audience.as_ref().is_none_or(|audience| record.concerns(audience)));
         let session = begins.then(|| self.session.id());
-        let probes = if more { Vec::new() } else { self.session.probes(epoch) };
+        let probes = if more { Vec::new() } else { self.session.probes(epoch, sent_at) };
         FeedMessage { history, after, epoch, snapshot, records, sent_at, keys, more, session, probes }
     }
 }

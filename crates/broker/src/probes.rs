@@ -17,7 +17,7 @@ use taskpass_lease::{Lease, Task};
 use taskpass_store::LeaseQuery;
 use taskpass_types::{
     AgentId, Epoch, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision, Reason, Refusal, ResourceName,
-    SessionId, TaskPath, TenantId,
+    SessionId, TaskPath, TenantId, Timestamp,
 };
 use tokio::time::timeout;
 
@@ -47,10 +47,13 @@ pub struct Marker {
     pub key_generation: KeyGeneration,
     /// See [`Grant::deny_epoch`].
     pub deny_epoch: Epoch,
+    /// When the last of its credentials expires. A verifier forgets why it refuses what has.
+    pub expires_at: Timestamp,
 }
 
 impl Marker {
     pub(crate) fn of(lease: &Lease) -> Self {
+        let expires_at = lease.last_expiry;
         let Grant {
             lease,
             task_path,
@@ -62,7 +65,17 @@ impl Marker {
             deny_epoch,
             ..
         } = lease.grant();
-        Self { lease, task_path, agents, owner, resource, policy_revision, key_generation, deny_epoch }
+        Self {
+            lease,
+            task_path,
+            agents,
+            owner,
+            resource,
+            policy_revision,
+            key_generation,
+            deny_epoch,
+            expires_at,
+        }
     }
 }
 
@@ -104,12 +117,12 @@ impl Probes {
         true
     }
 
-    /// What can be asked with a message that reaches `reached`.
-    fn take(&mut self, reached: Epoch) -> Vec<Marker> {
-        let (now, later) = self.waiting.drain(..).partition(|question| question.epoch <= reached);
+    /// What can be asked with a message that reaches `reached`, and is not pointless by `now`.
+    fn take(&mut self, reached: Epoch, now: Timestamp) -> Vec<Marker> {
+        let (ready, later) = self.waiting.drain(..).partition(|question| question.epoch <= reached);
         self.waiting = later;
-        let now: VecDeque<Question> = now;
-        now.into_iter().map(|question| question.marker).collect()
+        let ready: VecDeque<Question> = ready;
+        ready.into_iter().map(|question| question.marker).filter(|marker| now < marker.expires_at).collect()
     }
 
     /// `None`: that was not asked.
@@ -146,8 +159,8 @@ pub struct ProbeCount {
 
 impl Session {
     /// What to ask with a message that reaches `reached`.
-    pub(crate) fn probes(&self, reached: Epoch) -> Vec<Marker> {
-        self.with(|entry| entry.probes.take(reached)).unwrap_or_default()
+    pub(crate) fn probes(&self, reached: Epoch, now: Timestamp) -> Vec<Marker> {
+        self.with(|entry| entry.probes.take(reached, now)).unwrap_or_default()
     }
 }
 
@@ -212,8 +225,11 @@ impl Broker {
         self.0.verifiers.answer(session, answers)
     }
 
-    /// Asks every verifier that an end concerns about one lease under it.
+    /// Asks every verifier that an end concerns about one lease under it, unless that has expired.
     pub(crate) fn ask_verifiers(&self, tenant: &TenantId, dead: &Dead, marker: &Marker) {
+        if marker.expires_at <= self.now() {
+            return;
+        }
         self.0.verifiers.ask(tenant, dead, marker);
     }
 
@@ -226,9 +242,7 @@ impl Broker {
             ..LeaseQuery::default()
         };
         let newest = self.parts().store.leases(&query).await.ok();
-        let newest = newest.and_then(|page| page.items.into_iter().next());
-        let now = self.now();
-        dead.marked(newest.as_ref().filter(|lease| now < lease.last_expiry))
+        dead.marked(newest.and_then(|page| page.items.into_iter().next()).as_ref())
     }
 
     /// What they said so far.
@@ -269,6 +283,7 @@ mod tests {
             policy_revision: PolicyRevision::new("r1").unwrap(),
             key_generation: KeyGeneration(1),
             deny_epoch: Epoch::default(),
+            expires_at: Timestamp::from_secs(100),
         };
         Question { marker, epoch: Epoch(epoch) }
     }
@@ -279,10 +294,17 @@ mod tests {
         let (early, late) = (question(3), question(7));
         assert!(probes.ask(late.clone()) && probes.ask(early.clone()));
         assert!(!probes.ask(early.clone()), "once is enough");
-        assert_eq!(probes.take(Epoch(2)), []);
-        assert_eq!(probes.take(Epoch(6)), [early.marker]);
-        assert_eq!(probes.take(Epoch(7)), [late.marker]);
-        assert_eq!(probes.take(Epoch(9)), []);
+        assert_eq!(probes.take(Epoch(2), Timestamp::from_secs(99)), []);
+        assert_eq!(probes.take(Epoch(6), Timestamp::from_secs(99)), [early.marker]);
+        assert_eq!(probes.take(Epoch(7), Timestamp::from_secs(99)), [late.marker]);
+        assert_eq!(probes.take(Epoch(9), Timestamp::from_secs(99)), []);
+    }
+
+    #[test]
+    fn nobody_is_asked_about_what_has_expired_meanwhile() {
+        let mut probes = Probes::default();
+        assert!(probes.ask(question(1)));
+        assert_eq!(probes.take(Epoch(1), Timestamp::from_secs(100)), []);
     }
 
     #[test]
@@ -299,7 +321,7 @@ mod tests {
             probes.ask(question(1));
             if probes.waiting.len() == WAITING {
                 assert!(!probes.ask(question(1)));
-                probes.take(Epoch(1));
+                probes.take(Epoch(1), Timestamp::from_secs(99));
             }
         }
         assert!(probes.asked.len() <= REMEMBERED && probes.order.len() == probes.asked.len());

@@ -21,7 +21,7 @@ use std::{
 use taskpass_types::{Epoch, HistoryId, Reason, Refusal, ResourceName, SessionId, TenantId, Timestamp};
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How many streams are open or remembered at most.
@@ -31,6 +31,8 @@ const MOST: usize = 16_384;
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How much of an instance's name counts.
 const INSTANCE: usize = 128;
+/// So long whoever waits lets acknowledgements gather.
+const BREATH: Duration = Duration::from_millis(2);
 /// How often whoever waits looks at what other brokers say.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many verifiers a receipt lists; those that do not enforce come first.
@@ -382,6 +384,8 @@ impl Broker {
                 if matches!(news, Ok(Err(_))) {
                     return;
                 }
+                // A thousand acknowledgements are not looked at one by one.
+                sleep(BREATH).await;
                 self.read_followers().await;
             }
         };

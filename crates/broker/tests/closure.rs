@@ -12,7 +12,9 @@ mod support;
 
 use std::time::Duration;
 use support::{World, start};
-use taskpass_broker::{Acknowledged, AfterKill, Closure, DenyFeed, FeedMessage, Probed, StartAsk, WatchAsk};
+use taskpass_broker::{
+    Acknowledged, AfterKill, Closure, Dead, DenyFeed, FeedMessage, Probed, StartAsk, WatchAsk,
+};
 use taskpass_crypto::{TokenKeys, jws::ClosedOutcome};
 use taskpass_types::{AgentId, Clock as _, EndReason, Epoch, LeaseId, Reason, ResourceName, TaskId, Ttl};
 
@@ -249,4 +251,24 @@ async fn nobody_answers_what_it_was_not_asked() {
     drop(guard.feed);
     let gone = world.broker.answer_probes(&world.caller("verifier"), session, &[]);
     assert_eq!(gone.unwrap_err().reason(), Reason::FieldInvalid);
+}
+
+/// A verifier forgets why it refuses what has expired; to ask it all the same would be to accuse it.
+#[tokio::test]
+async fn nobody_is_asked_about_a_lease_that_has_expired() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await.id;
+    let lease = lease(&world, "ci/bot", task).await;
+    let operator = world.caller("operator");
+    world.broker.kill_lease(operator.clone(), lease, AfterKill::Reissue, "").await.unwrap();
+    world.clock.advance(Duration::from_secs(301));
+    let mut guard = Guard::new(&world, "web-1").await;
+    guard.say(&world, 1).unwrap();
+    // Killed once more, long after.
+    let again = world.broker.kill_lease(operator, lease, AfterKill::Reissue, "").await.unwrap();
+    let dead = Dead::lease(&again).unwrap();
+    let known = world.broker.enforcement(&again.tenant, &dead, Duration::from_secs(60)).await;
+    assert_eq!((known.probed.asked, known.is_complete()), (0, true));
+    complete(&world, task).await;
+    assert!(guard.feed.next().await.unwrap().probes.is_empty());
 }

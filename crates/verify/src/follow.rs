@@ -230,7 +230,8 @@ impl Follower {
     fn look(&self, probes: &[Grant], answers: &mpsc::Sender<(String, ProbeAnswer)>) {
         let Some(session) = &self.session else { return };
         for probe in probes {
-            let refused = self.shared.denies.read().find(probe).is_some();
+            let expired = self.shared.wall.now() >= probe.expires_at.plus(Leeway::MAX.as_duration());
+            let refused = expired || self.shared.denies.read().find(probe).is_some();
             let answer = ProbeAnswer { lease_id: probe.lease.to_string(), refused };
             drop(answers.try_send((session.clone(), answer)));
         }

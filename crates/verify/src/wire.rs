@@ -86,7 +86,8 @@ fn probe(probe: v1::Probe) -> Result<Grant, Malformed> {
         confirmation: None,
         status: None,
         issued_at: Timestamp::default(),
-        expires_at: Timestamp::default(),
+        // Whoever does not say when, asks about one that has not.
+        expires_at: instant(probe.expire_time).unwrap_or(Timestamp::from_millis(u64::MAX)),
     })
 }
 

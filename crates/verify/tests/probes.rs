@@ -18,6 +18,7 @@ fn probe(grant: &Grant) -> Probe {
         policy_revision: grant.policy_revision.to_string(),
         key_generation: grant.key_generation.0,
         deny_epoch: grant.deny_epoch.0,
+        expire_time: common::time(grant.expires_at),
     }
 }
 
@@ -38,6 +39,11 @@ async fn a_verifier_says_what_it_would_do() {
     assert_eq!(verifier.epoch(), Some(Epoch(1)));
     // With a heartbeat too.
     session.say(WatchDeniesResponse { probes: vec![probe(&dead)], ..broker.delta(1, vec![]) }).await;
+    assert!(broker.answered.recv().await.unwrap().answers[0].refused);
+    // What has expired is refused too, though nobody remembers that it was denied.
+    let expired = Grant { expires_at: common::T0, ..grant() };
+    broker.clock.advance(std::time::Duration::from_secs(5));
+    session.say(WatchDeniesResponse { probes: vec![probe(&expired)], ..broker.delta(1, vec![]) }).await;
     assert!(broker.answered.recv().await.unwrap().answers[0].refused);
 }
 

@@ -112,6 +112,7 @@ fn probe(marker: Marker) -> v1::Probe {
         policy_revision: marker.policy_revision.into(),
         key_generation: marker.key_generation.0,
         deny_epoch: marker.deny_epoch.0,
+        expire_time: Some(timestamp(marker.expires_at)),
     }
 }
 
