@@ -323,6 +323,71 @@ async fn a_list_is_to_be_had_in_der_and_an_unchanged_one_costs_nothing() {
     broker.assert_well(&world).await;
 }
 
+/// What openssl says of a certificate when it fetches the list from where the certificate says.
+fn openssl_online(world: &World, authorities: &str, name: &str, leaf: &str) -> Result<(), String> {
+    world.write("authorities.pem", authorities);
+    world.write(name, leaf);
+    let mut check = Command::new(format!("{CHECK}-online"));
+    let output = check.args([world.path("authorities.pem"), world.path(name)]).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_says_where_the_part_of_the_list_is_that_names_it() {
+    let world = world();
+    let own = format!("http://{}", world.http());
+    let more = format!("{VERIFIERS}crl_url = \"{own}\"\n");
+    world.write("taskpass.toml", &world.config_text(Settings { more: &more, ..Settings::default() }));
+    let broker = Broker::start(&world).await;
+    let agent = world.connect("dev/bot").await;
+    let (task, other) = (agent.start_task(start()).await.unwrap(), agent.start_task(start()).await.unwrap());
+    let (leaf, beside) = (certify(&agent, &task.id).await, certify(&agent, &other.id).await);
+    let authorities = broker.ca_pem(&world).await;
+    lists(&world, &broker).await;
+    assert_eq!(openssl_online(&world, &authorities, "leaf.pem", &leaf.chain_pem), Ok(()));
+    agent.complete(&task.id).await.unwrap();
+    let why = until("openssl refuses", async || {
+        openssl_online(&world, &authorities, "leaf.pem", &leaf.chain_pem).err()
+    })
+    .await;
+    assert!(why.contains("certificate revoked"), "{why}");
+    assert_eq!(openssl_online(&world, &authorities, "beside.pem", &beside.chain_pem), Ok(()));
+    // In a file, the part that it names knows it; another one says nothing about it, not even that it is good.
+    let (part, url) = part_of(&world, "leaf.pem");
+    let foreign = url.replace(&format!("/1/{part}"), &format!("/1/{}", (part + 1) % 32));
+    for (url, says) in [(&url, "certificate revoked"), (&foreign, "CRL scope")] {
+        let file = world.path("part.der");
+        let headers = curl(&["--output", file.to_str().unwrap(), url]).to_lowercase();
+        assert!(
+            headers.contains(" 200 ") && headers.contains("content-type: application/pkix-crl"),
+            "{headers}"
+        );
+        let mut check = Command::new(CHECK);
+        let files = ["authorities.pem", "part.der", "leaf.pem"].map(|name| world.path(name));
+        let output = check.args(files).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{said}");
+    }
+    for missing in ["/crl/1/32", "/crl/2/0"] {
+        assert_eq!(broker.read(&world, missing).await.status, 404, "{missing}");
+    }
+    assert_eq!(broker.read(&world, "/crl/1/256").await.status, 400);
+    // Nobody can fetch one any more: nothing is good.
+    broker.kill();
+    assert!(openssl_online(&world, &authorities, "beside.pem", &beside.chain_pem).is_err());
+}
+
+/// The part of the revocation list that a certificate names, and where it is, as openssl reads it.
+fn part_of(world: &World, leaf: &str) -> (u32, String) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-noout", "-ext", "crlDistributionPoints", "-in"]).arg(world.path(leaf));
+    let said = String::from_utf8(openssl.output().unwrap().stdout).unwrap();
+    let url =
+        said.lines().find_map(|line| line.trim().strip_prefix("URI:")).expect("it names one").to_owned();
+    (url.rsplit('/').next().unwrap().parse().unwrap(), url)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn introspection_speaks_what_clients_speak() {
     let world = world();

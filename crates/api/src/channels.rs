@@ -10,7 +10,8 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use taskpass_broker::Crls;
+use taskpass_broker::{Crl, Crls};
+use taskpass_crypto::x509::CrlShard;
 use taskpass_types::{KeyGeneration, Refusal};
 
 /// Where the metadata is, by RFC 8414; what an issuer has of a path comes behind it.
@@ -101,18 +102,34 @@ pub(crate) fn router(places: &Places) -> Router<Api> {
         .route("/crl", get(all))
         .route("/crl.pem", get(all))
         .route("/crl/{generation}", get(one))
+        .route("/crl/{generation}/{part}", get(part))
         .route("/status-lists/{id}", get(status_list))
         .route(&places.metadata_path(), get(async move || Json(metadata)))
 }
 
 async fn all(State(api): State<Api>, headers: HeaderMap) -> Response {
-    answer(&api, &headers, |crls| Some(("application/x-pem-file", crls.pem.as_bytes().into())))
+    answer(&api, &headers, |crls| {
+        Ok(Some(List { kind: "application/x-pem-file", number: crls.number, bytes: crls.pem()? }))
+    })
 }
 
 async fn one(State(api): State<Api>, Path(generation): Path<u32>, headers: HeaderMap) -> Response {
     answer(&api, &headers, |crls| {
-        let list = crls.lists.iter().find(|list| list.generation == KeyGeneration(generation))?;
-        Some(("application/pkix-crl", list.der.clone()))
+        let lists = crls.of(KeyGeneration(generation));
+        lists.map(|lists| lists.whole().map(List::of)).transpose()
+    })
+}
+
+/// Where a certificate says that its list is.
+async fn part(
+    State(api): State<Api>,
+    Path((generation, part)): Path<(u32, u8)>,
+    headers: HeaderMap,
+) -> Response {
+    answer(&api, &headers, |crls| {
+        let list =
+            CrlShard::from_number(part).and_then(|shard| crls.of(KeyGeneration(generation))?.part(shard));
+        Ok(list.map(List::of))
     })
 }
 
@@ -134,35 +151,44 @@ async fn status_list(State(api): State<Api>, Path(id): Path<String>) -> Response
     }
 }
 
+/// What is answered with.
+struct List {
+    kind: &'static str,
+    number: u128,
+    bytes: Arc<[u8]>,
+}
+
+impl List {
+    fn of(crl: &Crl) -> Self {
+        Self { kind: "application/pkix-crl", number: crl.number, bytes: crl.der.clone() }
+    }
+}
+
 /// Whoever fetches a list to put it into a file asks often: an unchanged one costs nothing.
 fn answer(
     api: &Api,
     headers: &HeaderMap,
-    body: impl FnOnce(&Crls) -> Option<(&'static str, Arc<[u8]>)>,
+    list: impl FnOnce(&Crls) -> Result<Option<List>, Refusal>,
 ) -> Response {
-    let crls = match api.broker.crls() {
-        Ok(crls) => crls,
+    let List { kind, number, bytes } = match api.broker.crls().and_then(|crls| list(&crls)) {
+        Ok(Some(list)) => list,
+        Ok(None) => {
+            let none = "there is no such key generation or part, or nothing counts that it signed\n";
+            return (StatusCode::NOT_FOUND, none).into_response();
+        }
         Err(refusal) => return unavailable(&refusal),
     };
-    let tag = format!("\"{:x}\"", crls.number);
+    let tag = format!("\"{number:x}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
-    match body(&crls) {
-        Some((kind, bytes)) => {
-            let headers = [
-                (header::CONTENT_TYPE, kind.to_owned()),
-                (header::ETAG, tag),
-                // A copy on the way would be older than need be.
-                (header::CACHE_CONTROL, "no-cache".to_owned()),
-            ];
-            (headers, axum::body::Bytes::from_owner(bytes)).into_response()
-        }
-        None => {
-            (StatusCode::NOT_FOUND, "there is no such key generation, or nothing counts that it signed\n")
-                .into_response()
-        }
-    }
+    let headers = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::ETAG, tag),
+        // A copy on the way would be older than need be.
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+    ];
+    (headers, axum::body::Bytes::from_owner(bytes)).into_response()
 }
 
 /// What cannot be known is not said.

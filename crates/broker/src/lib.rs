@@ -32,7 +32,7 @@ mod verifiers;
 pub use approvals::ApprovalFeed;
 pub use ask::{IssueAsk, RenewAsk, StartAsk};
 pub use callers::{Caller, Role};
-pub use channels::{ChannelSettings, Crl, Crls, RevokedToken};
+pub use channels::{AuthorityCrls, ChannelSettings, Crl, Crls, RevokedToken};
 pub use closure::Closure;
 pub use credentials::Issued;
 pub use drift::{DriftRule, DriftRules, DriftRulesError, Finding, Subject, Then, Trigger};

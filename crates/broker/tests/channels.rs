@@ -18,7 +18,7 @@ use support::{
     policies, start,
 };
 use taskpass_broker::{AfterKill, IssueAsk, Issued, RenewAsk, RevokedToken, StartAsk};
-use taskpass_crypto::jws;
+use taskpass_crypto::{jws, x509::CrlShard};
 use taskpass_issue::{Credential, Form};
 use taskpass_lease::{DenyKeys, Event};
 use taskpass_types::{
@@ -63,8 +63,12 @@ async fn renew(world: &World, who: &str, lease: LeaseId) -> Serial {
 /// What the one list names, with the reasons.
 fn listed(world: &World) -> BTreeSet<(Serial, u8)> {
     let crls = world.broker.crls().unwrap();
-    assert_eq!(crls.lists.len(), 1);
-    let (_, list) = CertificateRevocationList::from_der(&crls.lists[0].der).unwrap();
+    assert_eq!(crls.authorities.len(), 1);
+    named(&crls.authorities[0].whole().unwrap().der)
+}
+
+fn named(der: &[u8]) -> BTreeSet<(Serial, u8)> {
+    let (_, list) = CertificateRevocationList::from_der(der).unwrap();
     list.iter_revoked_certificates()
         .map(|one| (one.raw_serial().to_vec(), one.reason_code().unwrap().1.0))
         .collect()
@@ -144,15 +148,77 @@ async fn lists_are_signed_anew_in_time_and_their_number_only_grows() {
     for _ in 0..10 {
         let now = world.broker.crls().unwrap();
         assert!(now.number > before.number);
-        let (_, list) = CertificateRevocationList::from_der(&now.lists[0].der).unwrap();
+        let (_, list) =
+            CertificateRevocationList::from_der(&now.authorities[0].whole().unwrap().der).unwrap();
         let left =
             list.next_update().unwrap().timestamp() - i64::try_from(world.clock.now().as_secs()).unwrap();
         assert!((1..=60).contains(&left), "{left}");
-        assert_eq!(now.pem.matches("BEGIN X509 CRL").count(), 1);
+        let pem = now.pem().unwrap();
+        assert_eq!(std::str::from_utf8(&pem).unwrap().matches("BEGIN X509 CRL").count(), 1);
         before = now;
         world.clock.advance(Duration::from_secs(21));
         world.broker.publish_crls().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_end_makes_one_part_of_the_list_anew_and_the_parts_say_what_the_whole_says() {
+    let world = world().await;
+    let mut all = BTreeSet::new();
+    for round in 0..40 {
+        let before = world.broker.crls().unwrap();
+        let task = world.task("ci/bot").await;
+        let (lease, serial) = certify(&world, "ci/bot", task.id).await;
+        world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
+        all.insert((serial.clone(), 5));
+        assert_eq!(list(&world).await, all);
+        let now = world.broker.crls().unwrap();
+        let mut parts = BTreeSet::new();
+        for shard in CrlShard::all() {
+            let [was, is] = [&before, &now].map(|crls| crls.authorities[0].part(shard).unwrap());
+            if shard == CrlShard::of(lease) {
+                assert!(is.number > was.number && named(&is.der).contains(&(serial.clone(), 5)), "{round}");
+            } else {
+                assert!(Arc::ptr_eq(&is.der, &was.der) && is.number == was.number, "{round}: {shard:?}");
+            }
+            parts.extend(named(&is.der));
+        }
+        assert_eq!(parts, all);
+    }
+    // In time, all of them.
+    world.clock.advance(Duration::from_secs(21));
+    let before = world.broker.crls();
+    assert_eq!(before.unwrap_err().reason(), Reason::StoreUnavailable);
+    list(&world).await;
+    let crls = world.broker.crls().unwrap();
+    assert!(CrlShard::all().all(|shard| crls.authorities[0].part(shard).unwrap().number == crls.number));
+}
+
+#[tokio::test]
+async fn with_too_many_for_one_list_there_are_its_parts() {
+    let world = World::listing(2).await;
+    world.broker.adopt_policies(policies(POLICY)).await.unwrap();
+    let mut all = BTreeSet::new();
+    for count in 1..=4 {
+        let task = world.task("ci/bot").await;
+        let (lease, serial) = certify(&world, "ci/bot", task.id).await;
+        world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
+        world.broker.publish_crls().await.unwrap();
+        all.insert((serial.clone(), 5));
+        let crls = world.broker.crls().unwrap();
+        let lists = &crls.authorities[0];
+        assert!(named(&lists.part(CrlShard::of(lease)).unwrap().der).contains(&(serial, 5)));
+        if count <= 2 {
+            assert_eq!(listed(&world), all);
+            assert!(crls.pem().is_ok());
+        } else {
+            // One that leaves some out would call them good.
+            assert_eq!(lists.whole().unwrap_err().reason(), Reason::StoreUnavailable);
+            assert_eq!(crls.pem().unwrap_err().reason(), Reason::StoreUnavailable);
+        }
+    }
+    world.clock.advance(Duration::from_secs(2_000));
+    assert!(list(&world).await.is_empty(), "when they have expired there is a list of everything again");
 }
 
 #[tokio::test]
@@ -172,15 +238,18 @@ async fn without_news_of_the_store_there_is_no_list() {
 async fn an_authority_that_counts_no_more_has_no_list() {
     let world = world().await;
     let old = world.keys.ca().generation();
-    assert_eq!(world.broker.crls().unwrap().lists[0].generation, old);
+    assert_eq!(world.broker.crls().unwrap().authorities[0].generation, old);
     let deny = DenyKeys { tenant: TenantId::default(), generation: old, by: "recovery".to_owned() };
     world.store.apply(Event::DenyKeys(deny), world.clock.now()).await.unwrap();
     world.broker.publish_crls().await.unwrap();
-    assert!(world.broker.crls().unwrap().lists.is_empty());
+    assert!(world.broker.crls().unwrap().authorities.is_empty());
     world.keys.replace_all(world.clock.now()).unwrap();
     world.broker.publish_crls().await.unwrap();
     let lists = world.broker.crls().unwrap();
-    assert_eq!(lists.lists.iter().map(|one| one.generation).collect::<Vec<_>>(), [KeyGeneration(old.0 + 1)]);
+    assert_eq!(
+        lists.authorities.iter().map(|one| one.generation).collect::<Vec<_>>(),
+        [KeyGeneration(old.0 + 1)]
+    );
 }
 
 #[tokio::test]
@@ -200,17 +269,21 @@ async fn what_an_older_key_signed_is_on_the_list_of_that_key() {
     world.broker.publish_crls().await.unwrap();
     let crls = world.broker.crls().unwrap();
     let named: Vec<BTreeSet<Serial>> = crls
-        .lists
+        .authorities
         .iter()
-        .map(|list| {
-            let (_, list) = CertificateRevocationList::from_der(&list.der).unwrap();
-            list.iter_revoked_certificates().map(|one| one.raw_serial().to_vec()).collect()
+        .map(|lists| {
+            let both = [&lists.whole().unwrap().der, &lists.part(CrlShard::of(lease)).unwrap().der];
+            let [whole, part] = both.map(|der| named(der).into_iter().map(|(serial, _)| serial).collect());
+            assert!(BTreeSet::is_subset(&part, &whole));
+            assert!(part.contains(&first));
+            whole
         })
         .collect();
     assert_eq!(named.len(), 2);
     assert!(named[0].contains(&first) && named[0].contains(&other));
     assert!(named[1].contains(&second) && !named[1].contains(&other));
-    assert_eq!(crls.pem.matches("BEGIN X509 CRL").count(), 2);
+    let pem = crls.pem().unwrap();
+    assert_eq!(std::str::from_utf8(&pem).unwrap().matches("BEGIN X509 CRL").count(), 2);
 }
 
 async fn tokens(world: &World) -> (TaskId, LeaseId, String) {

@@ -5,16 +5,16 @@
 
 mod common;
 
-use common::{T0, grant, keys, request};
+use common::{ISSUER, T0, grant, keys, request};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose as Eku, IsCa, Issuer, KeyPair, KeyUsagePurpose as Ku, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use std::{slice, time::Duration};
 use taskpass_crypto::{
     CaBundle, CertError, CsrKey, Leeway, SignError,
-    x509::{BundleError, GRANT_OID, LintError, ProfileError, csr, lint},
+    x509::{BundleError, CrlShard, GRANT_OID, LintError, ProfileError, csr, lint},
 };
 use taskpass_types::{Grant, ResourceName, Timestamp};
 use time::OffsetDateTime;
@@ -33,7 +33,7 @@ fn date(at: Timestamp) -> OffsetDateTime {
 
 /// The content of the grant extension in a leaf that our own authority signed.
 fn grant_extension(grant: &Grant) -> Vec<u8> {
-    let der = keys().ring.ca().sign(&new_key(), grant).unwrap();
+    let der = keys().ring.ca().sign(ISSUER, &new_key(), grant).unwrap();
     let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
     let extension =
         certificate.extensions().iter().find(|one| one.oid.to_id_string().starts_with("2.25.")).unwrap();
@@ -82,6 +82,15 @@ fn authority() -> CertificateParams {
     params
 }
 
+/// A place for a revocation list.
+fn at(url: &str) -> CrlDistributionPoint {
+    CrlDistributionPoint { uris: vec![url.to_owned()] }
+}
+
+fn shard(grant: &Grant) -> String {
+    CrlShard::of(grant.lease).url(ISSUER, grant.key_generation)
+}
+
 /// What our authority would write.
 fn leaf(grant: &Grant) -> CertificateParams {
     let mut params = CertificateParams::default();
@@ -94,6 +103,7 @@ fn leaf(grant: &Grant) -> CertificateParams {
     params.key_usages = vec![Ku::DigitalSignature];
     params.extended_key_usages = vec![Eku::ClientAuth, Eku::ServerAuth];
     params.use_authority_key_identifier_extension = true;
+    params.crl_distribution_points = vec![at(&shard(grant))];
     params.custom_extensions = vec![CustomExtension::from_oid_content(GRANT_OID, grant_extension(grant))];
     params
 }
@@ -102,6 +112,8 @@ fn leaf(grant: &Grant) -> CertificateParams {
 fn leaves_outside_the_profile() {
     let forge = Forge::new();
     assert_eq!(forge.verify(forge.sign(|_| {})).as_ref(), Ok(&forge.grant), "the forge itself works");
+    let older = forge.sign(|p| p.crl_distribution_points.clear());
+    assert_eq!(forge.verify(older).as_ref(), Ok(&forge.grant), "as brokers before there were parts of lists");
     let other = Grant { resource: ResourceName::new("payroll-api").unwrap(), ..grant() };
     let unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
     let own = |content: Vec<u8>| CustomExtension::from_oid_content(GRANT_OID, content);
@@ -183,6 +195,23 @@ fn leaves_outside_the_profile() {
             "begins sooner",
             ProfileError::Validity,
             forge.sign(|p| p.not_before = date(T0.minus(Duration::from_secs(31)))),
+        ),
+        (
+            "the list of other leases",
+            ProfileError::CrlDistributionPoint,
+            forge.sign(|p| p.crl_distribution_points = vec![at(&format!("{}0", shard(&forge.grant)))]),
+        ),
+        (
+            "two lists",
+            ProfileError::CrlDistributionPoint,
+            forge.sign(|p| p.crl_distribution_points.push(at(&shard(&forge.grant)))),
+        ),
+        (
+            "one list at two places",
+            ProfileError::CrlDistributionPoint,
+            forge.sign(|p| {
+                p.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![shard(&forge.grant); 2] }]
+            }),
         ),
         (
             "another lease's grant",
@@ -267,7 +296,7 @@ fn only_a_leaf_that_an_authority_signed_itself() {
 fn time_ends_leaves_and_authorities() {
     let keys = keys();
     let bundle = CaBundle::from_pem(keys.ring.ca_bundle_pem().as_bytes()).unwrap();
-    let leaf = CertificateDer::from(keys.ring.ca().sign(&new_key(), &grant()).unwrap());
+    let leaf = CertificateDer::from(keys.ring.ca().sign(ISSUER, &new_key(), &grant()).unwrap());
     let code = |millis: i64, leeway| {
         let now = Timestamp::from_millis(T0.as_millis().saturating_add_signed(millis));
         bundle.verify(slice::from_ref(&leaf), now, leeway).map_or_else(|error| error.code(), |_| "ok")
@@ -342,9 +371,12 @@ fn the_authority_is_what_it_should_be() {
 fn the_linter_sees_every_difference() {
     let keys = keys();
     let (key, decided) = (new_key(), grant());
-    let der = keys.ring.ca().sign(&key, &decided).unwrap();
-    assert_eq!(lint(&der, &key, &decided), Ok(()));
-    assert_eq!(lint(&der, &new_key(), &decided), Err(LintError::KeyDiffers));
+    let der = keys.ring.ca().sign(ISSUER, &key, &decided).unwrap();
+    let crl = CrlShard::of(decided.lease).url(ISSUER, decided.key_generation);
+    assert_eq!(lint(&der, &key, &decided, &crl), Ok(()));
+    assert_eq!(lint(&der, &new_key(), &decided, &crl), Err(LintError::KeyDiffers));
+    let elsewhere = CrlShard::of(decided.lease).url("https://other.test", decided.key_generation);
+    assert_eq!(lint(&der, &key, &decided, &elsewhere), Err(LintError::CrlDistributionPointDiffers));
     let other = grant();
     let list = taskpass_types::StatusListId::new(decided.key_generation, [1; 12]);
     let status = Some(taskpass_types::StatusIndex { list, index: 0 });
@@ -374,9 +406,9 @@ fn the_linter_sees_every_difference() {
         ("expires_at", Grant { expires_at: T0.plus(Duration::from_secs(1)), ..decided.clone() }),
     ];
     for (field, decided) in differences {
-        assert_eq!(lint(&der, &key, &decided), Err(LintError::GrantDiffers(field)));
+        assert_eq!(lint(&der, &key, &decided, &crl), Err(LintError::GrantDiffers(field)));
     }
     let elsewhere = Grant { confirmation: Some(taskpass_crypto::thumbprint::certificate(b"")), ..decided };
-    let refused = keys.ring.ca().sign(&key, &elsewhere);
+    let refused = keys.ring.ca().sign(ISSUER, &key, &elsewhere);
     assert!(matches!(refused, Err(SignError::Lint(LintError::ConfirmationDiffers))));
 }

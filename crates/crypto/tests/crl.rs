@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{T0, grant, keys, request};
+use common::{ISSUER, T0, grant, keys, request};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::time::Duration;
-use taskpass_crypto::x509::{CrlTerms, RevocationReason, Revoked, crl_pem, csr};
+use taskpass_crypto::x509::{CrlScope, CrlShard, CrlTerms, RevocationReason, Revoked, crl_pem, csr};
 use taskpass_types::{EndReason, Grant};
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage,
@@ -57,14 +57,14 @@ fn a_listed_certificate_is_refused_another_is_not_and_an_old_list_refuses_all() 
     let ca = keys.ring.ca();
     let (good, bad) = (grant(), grant());
     let key = csr::public_key(&request(&rcgen::KeyPair::generate().unwrap())).unwrap();
-    let (good_leaf, bad_leaf) = (ca.sign(&key, &good).unwrap(), ca.sign(&key, &bad).unwrap());
-    let empty = ca.sign_crl(&terms(1), &[]).unwrap();
+    let (good_leaf, bad_leaf) = (ca.sign(ISSUER, &key, &good).unwrap(), ca.sign(ISSUER, &key, &bad).unwrap());
+    let empty = ca.sign_crl(&terms(1), CrlScope::All, &[]).unwrap();
     assert_eq!(judge(&keys, &bad_leaf, &empty, 1), Ok(()));
-    let crl = ca.sign_crl(&terms(2), &[revoked(&bad)]).unwrap();
+    let crl = ca.sign_crl(&terms(2), CrlScope::All, &[revoked(&bad)]).unwrap();
     assert_eq!(judge(&keys, &bad_leaf, &crl, 1), Err(Error::CertRevoked));
     assert_eq!(judge(&keys, &good_leaf, &crl, 1), Ok(()));
     assert!(judge(&keys, &good_leaf, &crl, 61).is_err(), "the list is too old");
-    let other = common::keys().ring.ca().sign_crl(&terms(3), &[]).unwrap();
+    let other = common::keys().ring.ca().sign_crl(&terms(3), CrlScope::All, &[]).unwrap();
     assert!(judge(&keys, &good_leaf, &other, 1).is_err(), "another authority's list says nothing");
 }
 
@@ -77,7 +77,7 @@ fn a_list_says_its_number_its_key_and_every_reason() {
         .map(|reason| Revoked { reason: (*reason).into(), ..revoked(&grant()) })
         .collect();
     for number in [1, 0x80, u128::from(u64::MAX), u128::MAX] {
-        let der = ca.sign_crl(&terms(number), &all).unwrap();
+        let der = ca.sign_crl(&terms(number), CrlScope::All, &all).unwrap();
         let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(&der).unwrap();
         assert_eq!(list.crl_number().unwrap().to_string(), number.to_string());
         let codes: Vec<_> =
@@ -97,7 +97,7 @@ fn a_list_says_its_number_its_key_and_every_reason() {
         });
         assert!(own.is_some() && own == named, "the list names the authority's key");
     }
-    let pem = crl_pem(&ca.sign_crl(&terms(1), &all).unwrap());
+    let pem = crl_pem(&ca.sign_crl(&terms(1), CrlScope::All, &all).unwrap());
     assert!(pem.starts_with("-----BEGIN X509 CRL-----\n") && pem.ends_with("-----END X509 CRL-----\n"));
 }
 
@@ -107,4 +107,30 @@ fn what_ended_well_and_what_was_taken_away_are_told_apart() {
         let taken = matches!(reason, EndReason::Drifted | EndReason::Killed);
         assert_eq!(RevocationReason::from(reason) == RevocationReason::PrivilegeWithdrawn, taken, "{reason}");
     }
+}
+
+/// A list that speaks for one part.
+fn part(keys: &common::Keys, shard: CrlShard, number: u128, revoked: &[Revoked]) -> Vec<u8> {
+    let ca = keys.ring.ca();
+    let url = shard.url(ISSUER, ca.generation());
+    ca.sign_crl(&terms(number), CrlScope::At(&url), revoked).unwrap()
+}
+
+#[test]
+fn a_part_speaks_for_its_own_certificates_and_for_no_others() {
+    let keys = keys();
+    let ca = keys.ring.ca();
+    let key = csr::public_key(&request(&rcgen::KeyPair::generate().unwrap())).unwrap();
+    let bad = grant();
+    let own = CrlShard::of(bad.lease);
+    let leaf = ca.sign(ISSUER, &key, &bad).unwrap();
+    assert_eq!(judge(&keys, &leaf, &part(&keys, own, 1, &[]), 1), Ok(()));
+    assert_eq!(judge(&keys, &leaf, &part(&keys, own, 2, &[revoked(&bad)]), 1), Err(Error::CertRevoked));
+    for other in CrlShard::all().filter(|shard| *shard != own) {
+        let list = part(&keys, other, 3, &[]);
+        assert!(judge(&keys, &leaf, &list, 1).is_err(), "{other:?} says nothing about it");
+    }
+    // The whole list goes on speaking for all, also for those that name a part.
+    let whole = ca.sign_crl(&terms(4), CrlScope::All, &[revoked(&bad)]).unwrap();
+    assert_eq!(judge(&keys, &leaf, &whole, 1), Err(Error::CertRevoked));
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{T0, grant, keys, request};
+use common::{ISSUER, T0, grant, keys, request};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -73,7 +73,7 @@ fn wishes_are_dropped() {
             assert_eq!(taken.jkt(), taken.public_key().thumbprint());
 
             let grant = grant();
-            let leaf = CertificateDer::from(keys.ring.ca().sign(&taken, &grant).unwrap());
+            let leaf = CertificateDer::from(keys.ring.ca().sign(ISSUER, &taken, &grant).unwrap());
             assert_eq!(bundle.verify(&[leaf], T0, Leeway::ZERO), Ok(grant), "{what}");
         }
     }

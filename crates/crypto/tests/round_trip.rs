@@ -11,7 +11,7 @@ use taskpass_crypto::{
     Alg, CaBundle, Expect, KeyRing, Leeway, PublicKey, TokenKeys,
     jws::{inspect_unverified, read_back},
     thumbprint,
-    x509::{csr, lint},
+    x509::{CrlShard, csr, lint},
 };
 use taskpass_types::{
     ActionName, AgentId, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, Owner, PolicyRevision,
@@ -32,8 +32,8 @@ fn token_round_trip(ring: &KeyRing, grant: &Grant) -> Grant {
 }
 
 fn certificate_round_trip(ring: &KeyRing, key: &csr::CsrKey, grant: &Grant) -> Grant {
-    let der = ring.ca().sign(key, grant).unwrap();
-    lint(&der, key, grant).unwrap();
+    let der = ring.ca().sign(ISSUER, key, grant).unwrap();
+    lint(&der, key, grant, &CrlShard::of(grant.lease).url(ISSUER, grant.key_generation)).unwrap();
     let bundle = CaBundle::from_pem(ring.ca_bundle_pem().as_bytes()).unwrap();
     bundle.verify(&[CertificateDer::from(der)], grant.issued_at, Leeway::ZERO).unwrap()
 }
@@ -158,7 +158,7 @@ fn every_grant_comes_back_from_both() {
         prop_assert_eq!(&token_round_trip(&keys.ring, &grant), &grant);
         let listed = Grant { status: Some(place), ..grant.clone() };
         prop_assert_eq!(&token_round_trip(&keys.ring, &listed), &listed);
-        prop_assert!(keys.ring.ca().sign(&key, &listed).is_err(), "a certificate has no place on a status list");
+        prop_assert!(keys.ring.ca().sign(ISSUER, &key, &listed).is_err(), "a certificate has no place on a status list");
         prop_assert_eq!(&certificate_round_trip(&keys.ring, &key, &grant), &grant);
     });
 }
@@ -198,14 +198,14 @@ fn no_signer_signs_a_grant_that_it_cannot_say() {
     ];
     for (what, grant) in bad {
         assert!(keys.ring.signer().sign(ISSUER, &grant).is_err(), "token: {what}");
-        assert!(keys.ring.ca().sign(&key, &grant).is_err(), "certificate: {what}");
+        assert!(keys.ring.ca().sign(ISSUER, &key, &grant).is_err(), "certificate: {what}");
     }
     let elsewhere = Some(thumbprint::key(&PublicKey::Ed25519([1; 32])));
     assert!(
-        keys.ring.ca().sign(&key, &Grant { confirmation: elsewhere, ..good.clone() }).is_err(),
+        keys.ring.ca().sign(ISSUER, &key, &Grant { confirmation: elsewhere, ..good.clone() }).is_err(),
         "another's key"
     );
     let after =
         Grant { expires_at: keys.ring.ca().not_after().plus(std::time::Duration::from_secs(2)), ..good };
-    assert!(keys.ring.ca().sign(&key, &after).is_err(), "outlives the authority");
+    assert!(keys.ring.ca().sign(ISSUER, &key, &after).is_err(), "outlives the authority");
 }

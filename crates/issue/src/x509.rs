@@ -6,19 +6,23 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::sync::Arc;
-use taskpass_crypto::{KeyRing, thumbprint, x509};
+use taskpass_crypto::{
+    KeyRing, thumbprint,
+    x509::{self, CrlShard},
+};
 use taskpass_store::Prepared;
 use taskpass_types::{CredentialKind, KeyGeneration, Reason, Refusal, Revocability};
 
 /// Signs certificates with the key ring's certificate authority.
 pub struct X509Issuer {
     keys: Arc<KeyRing>,
+    crl_base: String,
 }
 
 impl X509Issuer {
-    /// Signs with `keys`.
-    pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys }
+    /// Signs with `keys`; the revocation lists are below the URL `crl_base`.
+    pub fn new(keys: Arc<KeyRing>, crl_base: String) -> Self {
+        Self { keys, crl_base }
     }
 }
 
@@ -55,8 +59,9 @@ impl Issuer for X509Issuer {
             .as_ref()
             .ok_or_else(|| Refusal::new(Reason::Internal, "a certificate was planned without a key"))?;
         let ca = self.keys.ca_of(grant.key_generation).ok_or_else(|| key_is_gone(&grant))?;
-        let leaf = ca.sign(key, &grant)?;
-        x509::lint(&leaf, key, &grant).map_err(|error| differs(&grant, &error))?;
+        let leaf = ca.sign(&self.crl_base, key, &grant)?;
+        let crl = CrlShard::of(grant.lease).url(&self.crl_base, grant.key_generation);
+        x509::lint(&leaf, key, &grant, &crl).map_err(|error| differs(&grant, &error))?;
         Ok(Credential::Certificate(vec![leaf]))
     }
 }

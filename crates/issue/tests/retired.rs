@@ -44,7 +44,10 @@ async fn a_retired_generation_signs_what_was_planned_for_it_until_it_is_gone() {
             Box::new(JwtIssuer::new(keys.clone(), "https://taskpass.acme.test".to_owned())),
             Form::Token { jkt: None },
         ),
-        (Box::new(X509Issuer::new(keys.clone())), Form::Certificate { csr: request.der().to_vec() }),
+        (
+            Box::new(X509Issuer::new(keys.clone(), "https://taskpass.acme.test".to_owned())),
+            Form::Certificate { csr: request.der().to_vec() },
+        ),
     ];
     let mut planned = Vec::new();
     for (issuer, form) in &issuers {

@@ -83,7 +83,7 @@ fn certified(broker: &Broker) -> (Grant, PeerCertificates) {
     let key = csr_key();
     let confirmation = Some(Confirmation::KeyThumbprint(key.jkt().into()));
     let grant = Grant { confirmation, ..grant() };
-    let leaf = CertificateDer::from(broker.ring.ca().sign(&key, &grant).unwrap());
+    let leaf = CertificateDer::from(broker.ring.ca().sign(common::ISSUER, &key, &grant).unwrap());
     (grant, PeerCertificates(vec![leaf]))
 }
 

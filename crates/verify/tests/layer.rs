@@ -127,7 +127,7 @@ async fn takes_the_certificate_of_the_connection() {
     let (broker, _verifier, _session, router) = ready().await;
     let key = csr_key();
     let grant = Grant { confirmation: Some(Confirmation::KeyThumbprint(key.jkt().into())), ..grant() };
-    let leased = CertificateDer::from(broker.ring.ca().sign(&key, &grant).unwrap());
+    let leased = CertificateDer::from(broker.ring.ca().sign(common::ISSUER, &key, &grant).unwrap());
     let identity = CertificateDer::from(vec![1; 64]);
     let bound = Grant { confirmation: Some(thumbprint::certificate(&identity)), ..common::grant() };
     let bound = format!("Bearer {}", broker.token(&bound));

@@ -305,7 +305,7 @@ async fn certificates_are_checked_like_tokens() {
         let key = csr_key();
         let grant =
             Grant { confirmation: Some(Confirmation::KeyThumbprint(key.jkt().into())), ..grant.clone() };
-        CertificateDer::from(broker.ring.ca().sign(&key, &grant).unwrap())
+        CertificateDer::from(broker.ring.ca().sign(common::ISSUER, &key, &grant).unwrap())
     };
     let grant = grant();
     let good = certify(&grant);

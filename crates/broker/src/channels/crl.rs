@@ -1,43 +1,21 @@
-//! The revocation lists (RFC 5280): one for each certificate authority, signed anew whenever something ended, and in time
-//! before the one before is too old.
+//! The revocation lists (RFC 5280), signed anew whenever something ended, and in time before those before are too old.
 
 use super::{
     Published,
-    denied::{self, Cut, Denied, Look},
+    cuts::Cuts,
+    denied::{Denied, Look},
+    lists::{Crls, Material},
 };
 use crate::Broker;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use taskpass_crypto::{
-    CertificateAuthority, SignError,
-    x509::{CrlTerms, crl_pem},
-};
-use taskpass_types::{KeyGeneration, LeaseId, Reason, Refusal, Timestamp};
+use std::{sync::Arc, time::Duration};
+use taskpass_crypto::{CertificateAuthority, x509::CrlTerms};
+use taskpass_types::{Reason, Refusal, Timestamp};
 
 /// A list is served only while the store confirmed this lately that there is nothing newer: the time after which
 /// verifiers that follow the feed refuse everything.
 const CONFIRMED: Duration = Duration::from_secs(5);
 /// How much sooner than its making a list begins, for whoever's clock is behind: as much as verifiers may be off.
 const BACKDATE: Duration = Duration::from_secs(5);
-
-/// One authority's list.
-#[derive(Clone, Debug)]
-pub struct Crl {
-    /// The generation of the authority's key.
-    pub generation: KeyGeneration,
-    /// The list.
-    pub der: Arc<[u8]>,
-}
-
-/// The lists of all authorities.
-#[derive(Clone, Debug)]
-pub struct Crls {
-    /// Oldest generation first.
-    pub lists: Vec<Crl>,
-    /// All of them, one after the other.
-    pub pem: Arc<str>,
-    /// Their number, which only ever grows.
-    pub number: u128,
-}
 
 impl Broker {
     /// The revocation lists, if they are all that there is to say now.
@@ -86,7 +64,8 @@ impl Broker {
         }
         let authorities = self.answering(denied);
         let generations: Vec<_> = authorities.iter().map(|one| one.generation()).collect();
-        let last = published.filter(|published| !changed && !old && published.generations == generations);
+        let last =
+            published.as_ref().filter(|published| !changed && !old && published.generations == generations);
         let next = match last {
             Some(last) => Published {
                 crls: last.crls.clone(),
@@ -98,7 +77,8 @@ impl Broker {
             None => {
                 let (cuts, statuses) = (denied.cuts(), Arc::new(denied.statuses()));
                 drop(guard);
-                let crls = self.sign_crls(authorities, cuts, now).await?;
+                let before = published.filter(|_| !old).map(|published| published.crls.clone());
+                let crls = self.sign_crls(authorities, cuts, before, now).await?;
                 Published { crls: Arc::new(crls), statuses, generations, signed: now, confirmed: now }
             }
         };
@@ -140,18 +120,21 @@ impl Broker {
     async fn sign_crls(
         &self,
         authorities: Vec<Arc<CertificateAuthority>>,
-        cuts: BTreeMap<LeaseId, Cut>,
+        cuts: Cuts,
+        before: Option<Arc<Crls>>,
         now: Timestamp,
     ) -> Result<Crls, Refusal> {
         let settings = &self.parts().settings;
-        let before = self.0.channels.published.load().as_ref().map_or(0, |published| published.crls.number);
+        let last = self.0.channels.published.load().as_ref().map_or(0, |published| published.crls.number);
         let terms = CrlTerms {
-            number: number(now, &settings.broker).max(before.saturating_add(1)),
+            number: number(now, &settings.broker).max(last.saturating_add(1)),
             this_update: now.minus(BACKDATE).floor_to_secs(),
             next_update: now.plus(settings.channels.crl_validity).floor_to_secs(),
         };
-        metrics::gauge!("taskpass_crl_leases").set(u32::try_from(cuts.len()).unwrap_or(u32::MAX));
-        let signed = tokio::task::spawn_blocking(move || sign(&authorities, &cuts, &terms)).await;
+        metrics::gauge!("taskpass_crl_leases").set(u32::try_from(cuts.leases()).unwrap_or(u32::MAX));
+        let (crl_base, longest) = (settings.channels.crl_base.clone(), settings.channels.longest_list);
+        let material = Material { authorities, cuts, terms, crl_base, longest, before };
+        let signed = tokio::task::spawn_blocking(move || material.sign()).await;
         let failed = |why: &dyn std::fmt::Display| {
             Refusal::new(Reason::SignerUnavailable, "the revocation lists cannot be signed").because(why)
         };
@@ -165,19 +148,4 @@ fn number(now: Timestamp, broker: &str) -> u128 {
     let digest = ring::digest::digest(&ring::digest::SHA256, broker.as_bytes());
     let tag = digest.as_ref().first_chunk::<2>().map_or(0, |bytes| u16::from_be_bytes(*bytes));
     (u128::from(now.as_millis()) << 16) | u128::from(tag)
-}
-
-fn sign(
-    authorities: &[Arc<CertificateAuthority>],
-    cuts: &BTreeMap<LeaseId, Cut>,
-    terms: &CrlTerms,
-) -> Result<Crls, SignError> {
-    let mut lists = Vec::with_capacity(authorities.len());
-    for authority in authorities {
-        let revoked = denied::revoked(cuts, authority.generation(), terms.this_update);
-        let der = authority.sign_crl(terms, &revoked)?;
-        lists.push(Crl { generation: authority.generation(), der: der.into() });
-    }
-    let pem: String = lists.iter().map(|list| crl_pem(&list.der)).collect();
-    Ok(Crls { lists, pem: pem.into(), number: terms.number })
 }

@@ -6,17 +6,17 @@
 //! its expiry (RFC 5280 section 3.3); what cannot be read is never taken for good.
 
 use super::{
+    cuts::{Cut, Cuts},
     statuses::Statuses,
     wide::{is_under, signed_before},
 };
 use futures::future::try_join_all;
 use std::{collections::BTreeMap, time::Duration};
-use taskpass_crypto::x509::Revoked;
 use taskpass_lease::Lease;
 use taskpass_store::{LeaseQuery, Store, TaskQuery};
 use taskpass_types::{
-    CredentialKind, DenyRecord, DenySubject, EndReason, Epoch, HistoryId, KeyGeneration, LeaseId, Reason,
-    Refusal, StatusIndex, StatusListId, TaskId, TenantId, Timestamp,
+    DenyRecord, DenySubject, Epoch, HistoryId, KeyGeneration, LeaseId, Reason, Refusal, StatusIndex,
+    StatusListId, TaskId, TenantId, Timestamp,
 };
 
 /// Deny records that are read at once, and how many of them are resolved side by side.
@@ -25,7 +25,7 @@ const ABREAST: usize = 16;
 /// Tasks or leases of one look at the store.
 const PAGE: usize = 1_000;
 /// At most so many certificates are listed; with more no list is served, for one that leaves some out would call them good.
-const MAX_CERTIFICATES: usize = 250_000;
+const MAX_CERTIFICATES: usize = 1_000_000;
 /// And so many tokens have their place set.
 const MAX_TOKENS: usize = 1_000_000;
 
@@ -40,45 +40,11 @@ pub(super) struct Look<'a> {
     pub(super) life: Duration,
 }
 
-/// All certificates of one lease: the serial number of each says which renewal it is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    renewal: u32,
-    /// Of the newest; those before may have been signed by older ones.
-    generation: KeyGeneration,
-    at: Timestamp,
-    reason: EndReason,
-    /// When the last of them has expired.
-    expiry: Timestamp,
-}
-
-impl Cut {
-    /// `None` for what has no certificate that could be accepted.
-    fn of(lease: &Lease, record: &DenyRecord, look: &Look<'_>) -> Option<(LeaseId, Self)> {
-        let cut = Self {
-            renewal: lease.renewal,
-            generation: lease.key_generation,
-            at: record.at,
-            reason: record.reason,
-            expiry: lease.last_expiry,
-        };
-        (lease.kind == CredentialKind::X509 && !cut.is_over(look)).then_some((lease.id, cut))
-    }
-
-    fn is_over(&self, look: &Look<'_>) -> bool {
-        self.expiry.plus(look.keep) <= look.now
-    }
-
-    fn count(&self) -> usize {
-        usize::try_from(self.renewal).unwrap_or(usize::MAX).saturating_add(1)
-    }
-}
-
 /// Everything that is cut off, as far as it was read.
 pub(super) struct Denied {
     history: HistoryId,
     epoch: Epoch,
-    leases: BTreeMap<LeaseId, Cut>,
+    cuts: Cuts,
     statuses: BTreeMap<StatusListId, BTreeMap<u32, Timestamp>>,
     /// What is about more than a task: also what comes later is under it, so it is resolved again and again.
     broad: Vec<DenyRecord>,
@@ -98,9 +64,9 @@ struct Found {
 
 impl Found {
     fn add(&mut self, lease: &Lease, record: &DenyRecord, look: &Look<'_>) -> Result<(), Refusal> {
-        if let Some((id, cut)) = Cut::of(lease, record, look) {
+        if let Some(cut) = Cut::of(lease, record, look) {
             self.certificates = self.certificates.saturating_add(cut.count());
-            self.cuts.push((id, cut));
+            self.cuts.push((lease.id, cut));
         }
         if let Some(status) = lease.status.filter(|_| lease.last_expiry.plus(look.keep) > look.now) {
             self.places.push((status, lease.last_expiry));
@@ -114,7 +80,7 @@ impl Denied {
         Self {
             history,
             epoch: Epoch::default(),
-            leases: BTreeMap::new(),
+            cuts: Cuts::new(),
             statuses: BTreeMap::new(),
             broad: Vec::new(),
             unreadable_until: Timestamp::from_millis(0),
@@ -152,20 +118,16 @@ impl Denied {
         if changed || anew {
             self.resolve_broad(look).await?;
         }
-        bounded(self.certificates(), self.places()).map(|()| changed)
+        bounded(self.cuts.certificates(), self.places()).map(|()| changed)
     }
 
     fn forget(&mut self, look: &Look<'_>) {
-        self.leases.retain(|_, cut| !cut.is_over(look));
+        self.cuts.forget(look);
         self.statuses.retain(|_, places| {
             places.retain(|_, expiry| expiry.plus(look.keep) > look.now);
             !places.is_empty()
         });
         self.broad.retain(|record| record.until.plus(look.keep) > look.now);
-    }
-
-    fn certificates(&self) -> usize {
-        self.leases.values().map(Cut::count).fold(0, usize::saturating_add)
     }
 
     fn places(&self) -> usize {
@@ -186,16 +148,11 @@ impl Denied {
                 self.take_up(found, record, look);
             }
         }
-        bounded(self.certificates(), self.places())
+        bounded(self.cuts.certificates(), self.places())
     }
 
     fn take_up(&mut self, found: Found, record: &DenyRecord, look: &Look<'_>) {
-        for (id, cut) in found.cuts {
-            self.leases
-                .entry(id)
-                .and_modify(|known| *known = Cut { at: known.at, reason: known.reason, ..cut })
-                .or_insert(cut);
-        }
+        found.cuts.into_iter().for_each(|(lease, cut)| self.cuts.take_up(lease, cut));
         for (status, expiry) in found.places {
             self.statuses.entry(status.list).or_default().insert(status.index, expiry);
         }
@@ -243,24 +200,9 @@ impl Denied {
     }
 
     /// All leases with certificates that are cut off.
-    pub(super) fn cuts(&self) -> BTreeMap<LeaseId, Cut> {
-        self.leases.clone()
+    pub(super) fn cuts(&self) -> Cuts {
+        self.cuts.clone()
     }
-}
-
-/// The certificates among `cuts` that the authority of `generation` may have signed. One that was renewed may have some
-/// of each generation up to its newest, and a serial number that an authority never gave is no harm on its list.
-pub(super) fn revoked(
-    cuts: &BTreeMap<LeaseId, Cut>,
-    generation: KeyGeneration,
-    not_after: Timestamp,
-) -> Vec<Revoked> {
-    let of = |cut: &Cut| cut.generation == generation || (cut.renewal > 0 && generation < cut.generation);
-    let serials = |(id, cut): (&LeaseId, &Cut)| {
-        let (id, at, reason) = (*id, cut.at.floor_to_secs().min(not_after), cut.reason.into());
-        (0..=cut.renewal).map(move |renewal| Revoked { serial: id.serial(renewal), at, reason })
-    };
-    cuts.iter().filter(|(_, cut)| of(cut)).flat_map(serials).collect()
 }
 
 async fn resolve(record: &DenyRecord, look: &Look<'_>) -> Result<Found, Refusal> {

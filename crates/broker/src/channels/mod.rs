@@ -4,12 +4,14 @@
 //! Invariant: a channel that cannot know says so (503), and never that something is good.
 
 mod crl;
+mod cuts;
 mod denied;
+mod lists;
 mod statuses;
 mod tokens;
 mod wide;
 
-pub use crl::{Crl, Crls};
+pub use lists::{AuthorityCrls, Crl, Crls};
 pub use tokens::RevokedToken;
 
 use denied::Denied;
@@ -21,21 +23,29 @@ use wide::Wide;
 /// What the channels say of themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSettings {
+    /// The URL below which certificates say that their revocation lists are, without a slash at its end.
+    pub crl_base: String,
     /// How long a revocation list or a status list may be relied on.
     pub crl_validity: Duration,
     /// Whether tokens say where a status list tells of them.
     pub status_lists: bool,
     /// The longest that a certificate can live: one whose record cannot be read is dead by then.
     pub certificate_life: Duration,
+    /// The most certificates that one list names of everything that is cut off; with more there are only the lists of its
+    /// parts.
+    pub longest_list: usize,
 }
 
-impl Default for ChannelSettings {
-    /// A minute, an hour, and they do.
-    fn default() -> Self {
+impl ChannelSettings {
+    /// With lists below the URL `crl_base`: good for a minute, of 250,000 certificates that live for an hour; tokens have
+    /// their place on status lists.
+    pub fn new(crl_base: String) -> Self {
         Self {
+            crl_base,
             crl_validity: Duration::from_secs(60),
             status_lists: true,
             certificate_life: Duration::from_secs(3600),
+            longest_list: 250_000,
         }
     }
 }

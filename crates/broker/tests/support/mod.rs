@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use taskpass_attest::{Identity, Selector};
 use taskpass_audit::{AuditLog, Entry, Recorder, testing::FaultyRecorder};
 use taskpass_broker::{
-    Broker, Caller, DriftRules, IssueAsk, Issued, Parts, PolicyKeeper, Registered, Registration, Registry,
-    RegistryKeeper, RenewAsk, ResourceEntry, Role, RoleEntry, Settings, StartAsk, UserEntry,
+    Broker, Caller, ChannelSettings, DriftRules, IssueAsk, Issued, Parts, PolicyKeeper, Registered,
+    Registration, Registry, RegistryKeeper, RenewAsk, ResourceEntry, Role, RoleEntry, Settings, StartAsk,
+    UserEntry,
 };
 use taskpass_crypto::{KeyPolicy, KeyRing, SealKey};
 use taskpass_issue::{Credential, Form, JwtIssuer, X509Issuer};
@@ -40,6 +41,10 @@ pub struct World {
     _dir: tempfile::TempDir,
 }
 
+fn channels() -> ChannelSettings {
+    ChannelSettings::new("https://taskpass.acme.test".to_owned())
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(|store| store).await
@@ -47,6 +52,15 @@ impl World {
 
     /// With the store wrapped by the test.
     pub async fn with(wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        Self::open(wrap, channels()).await
+    }
+
+    /// With lists of everything that name so many certificates at most.
+    pub async fn listing(longest_list: usize) -> Self {
+        Self::open(|store| store, ChannelSettings { longest_list, ..channels() }).await
+    }
+
+    async fn open(wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>, channels: ChannelSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(START));
         let trust_domain = TrustDomain::new("acme.test").unwrap();
@@ -62,7 +76,7 @@ impl World {
             audit: audit.clone(),
             issuers: vec![
                 Arc::new(JwtIssuer::new(keys.clone(), issuer.clone())),
-                Arc::new(X509Issuer::new(keys.clone())),
+                Arc::new(X509Issuer::new(keys.clone(), channels.crl_base.clone())),
             ],
             keys: keys.clone(),
             policies: Arc::new(PolicyKeeper::new(policies(POLICY), START)),
@@ -77,7 +91,7 @@ impl World {
                 task_ttl: Ttl::from_secs(3600).unwrap(),
                 fleet: false,
                 broker: "broker".to_owned(),
-                channels: taskpass_broker::ChannelSettings::default(),
+                channels,
             },
         });
         broker.begin(None).await.unwrap();

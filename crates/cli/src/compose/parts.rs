@@ -134,7 +134,7 @@ impl Adapters {
     pub(super) fn into_parts(self, config: &Config, clock: Arc<dyn Clock>) -> Result<Parts, StartError> {
         let issuers: Vec<Arc<dyn Issuer>> = vec![
             Arc::new(JwtIssuer::new(self.keys.clone(), config.issuer.as_str().to_owned())),
-            Arc::new(X509Issuer::new(self.keys.clone())),
+            Arc::new(X509Issuer::new(self.keys.clone(), config.crl_base())),
         ];
         let (registry, drift) = registry(config)?;
         Ok(Parts {
@@ -158,6 +158,7 @@ impl Adapters {
                     crl_validity: config.channels.crl_validity,
                     status_lists: config.channels.status_lists,
                     certificate_life: config.limits.x509_max,
+                    ..ChannelSettings::new(config.crl_base())
                 },
             },
         })

@@ -19,11 +19,41 @@ pub struct Channels {
     pub status_lists: bool,
     /// How the world reaches `listen.api`, without a slash at its end; for the metadata.
     pub api_url: Option<Issuer>,
+    /// How the world reaches `listen.http` for revocation lists.
+    pub crl_url: Option<CrlUrl>,
+}
+
+/// Below which certificates say that their revocation lists are: an `http` or `https` URL without query, fragment, or slash at
+/// its end. RFC 5280 section 4.2.1.13 warns of `https`: who fetches the list would have to check a certificate for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CrlUrl(String);
+
+impl CrlUrl {
+    /// Longer ones have no place in a certificate.
+    const MAX_BYTES: usize = 256;
+
+    /// The URL as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CrlUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        const WRONG: &str = "it is not the URL of a server, expected one such as `http://crl.acme.test` without query, fragment, or slash at its end";
+        let uri: http::Uri = text.parse().map_err(|_| WRONG)?;
+        let server = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+        let bare = uri.query().is_none() && !text.contains(['#', '@']) && !text.ends_with('/');
+        if server && bare && text.len() <= Self::MAX_BYTES { Ok(Self(text)) } else { Err(WRONG) }
+    }
 }
 
 impl Default for Channels {
     fn default() -> Self {
-        Self { crl_validity: Duration::from_secs(60), status_lists: true, api_url: None }
+        Self { crl_validity: Duration::from_secs(60), status_lists: true, api_url: None, crl_url: None }
     }
 }
 

@@ -18,7 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use channels::Channels;
+pub use channels::{Channels, CrlUrl};
 pub use drift::DriftConfig;
 pub use error::{ConfigError, Problem};
 pub use keys::{Data, Keys, Seal};
@@ -161,6 +161,12 @@ impl TryFrom<String> for Issuer {
 }
 
 impl Config {
+    /// The URL below which certificates say that their revocation lists are.
+    pub fn crl_base(&self) -> String {
+        let own = self.channels.crl_url.as_ref().map(CrlUrl::as_str);
+        own.unwrap_or_else(|| taskpass_crypto::jws::origin(self.issuer.as_str())).to_owned()
+    }
+
     /// Reads, parses and checks a file.
     ///
     /// # Errors

@@ -153,6 +153,15 @@ fn errors_say_where_what_and_how_to_fix_it() {
             "revocation list",
             "`1d`",
         ),
+        (
+            &with("[channels]\ncrl_url = \"http://crl.acme.test/\""),
+            "6:11",
+            "channels.crl_url",
+            "not the URL",
+            "slash",
+        ),
+        (&with("[channels]\ncrl_url = \"ldap://acme.test\""), "6:11", "channels.crl_url", "not the URL", ""),
+        (&with("[channels]\ncrl_url = \"/crl\""), "6:11", "channels.crl_url", "not the URL", ""),
         (&with("[defaults]\ntask_ttl = \"5ms\""), "6:12", "defaults.task_ttl", "whole seconds", "`1s`"),
         (&with("[listen]\napi = \"0.0.0.0:7443\""), "6:7", "listen.api", "no certificate", "add [tls]"),
         (
@@ -259,4 +268,12 @@ fn a_ledger_is_in_one_place_and_durable_says_how_much() {
         assert!(all.contains(says), "{lines}: {all}");
         assert!(!all.contains("hunter2"), "{all}");
     }
+}
+
+#[test]
+fn certificates_name_the_issuers_host_or_what_the_configuration_says() {
+    let config = Config::parse(LEAST).unwrap();
+    assert_eq!(config.crl_base(), "https://taskpass.acme.test");
+    let text = format!("{LEAST}[channels]\ncrl_url = \"http://crl.acme.test:8080/lists\"");
+    assert_eq!(Config::parse(&text).unwrap().crl_base(), "http://crl.acme.test:8080/lists");
 }

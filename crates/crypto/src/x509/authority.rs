@@ -1,7 +1,7 @@
 //! A certificate authority of one trust domain: one P-256 key, one self-signed certificate, leaves only.
 
 use super::{
-    CrlTerms, CsrKey, GRANT_OID, MAX_CERTIFICATE_BYTES, Revoked,
+    CrlScope, CrlShard, CrlTerms, CsrKey, GRANT_OID, MAX_CERTIFICATE_BYTES, Revoked,
     crl::{self, LintedCrl},
     der,
     leaf::validity,
@@ -13,8 +13,9 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm,
 };
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -192,12 +193,13 @@ impl CertificateAuthority {
         self.not_after
     }
 
-    /// Signs the DER of a leaf for `key` that says all of `grant` and nothing else.
+    /// Signs the DER of a leaf for `key` that says all of `grant`, where its revocation list is for a broker whose lists are
+    /// below `crl_base`, and nothing else.
     ///
     /// The certificate is built unsigned and read back, and only bytes that passed the linter are signed. Refuses a
     /// grant for another key generation, one that is not sound, one that is bound to another key, and one that does
     /// not lie within the authority's own life.
-    pub fn sign(&self, key: &CsrKey, grant: &Grant) -> Result<Vec<u8>, SignError> {
+    pub fn sign(&self, crl_base: &str, key: &CsrKey, grant: &Grant) -> Result<Vec<u8>, SignError> {
         claims::check(grant)?;
         if grant.key_generation != self.generation {
             return Err(SignError::GenerationDiffers {
@@ -209,19 +211,25 @@ impl CertificateAuthority {
         if not_before < self.not_before || not_after > self.not_after {
             return Err(SignError::OutsideAuthority);
         }
-        let params = leaf_params(grant)?;
+        let crl = CrlShard::of(grant.lease).url(crl_base, self.generation);
+        let params = leaf_params(grant, &crl)?;
         let unsigned = params.signed_by(key.public_key(), &self.issuer).map_err(unbuildable)?;
-        let linted = Linted::check(unsigned.der(), key, grant)?;
+        let linted = Linted::check(unsigned.der(), key, grant, &crl)?;
         let signed = self.key.sign(linted.to_be_signed())?.to_vec();
         if signed.len() > MAX_CERTIFICATE_BYTES { Err(SignError::TooLong(signed.len())) } else { Ok(signed) }
     }
 
-    /// Signs the DER of a revocation list that says `terms` and names exactly `revoked`.
-    pub fn sign_crl(&self, terms: &CrlTerms, revoked: &[Revoked]) -> Result<Vec<u8>, SignError> {
-        let params = crl::params(terms, revoked)
+    /// Signs the DER of a revocation list that says `terms`, speaks for `scope` and names exactly `revoked`.
+    pub fn sign_crl(
+        &self,
+        terms: &CrlTerms,
+        scope: CrlScope<'_>,
+        revoked: &[Revoked],
+    ) -> Result<Vec<u8>, SignError> {
+        let params = crl::params(terms, scope, revoked)
             .ok_or_else(|| unbuildable("a time of the list is beyond any calendar"))?;
         let unsigned = params.signed_by(&self.issuer).map_err(unbuildable)?;
-        let linted = LintedCrl::check(unsigned.der(), &self.name, terms, revoked)
+        let linted = LintedCrl::check(unsigned.der(), &self.name, terms, scope, revoked)
             .ok_or_else(|| unbuildable("the list does not read back as it was meant"))?;
         Ok(self.key.sign(linted.to_be_signed())?.to_vec())
     }
@@ -232,7 +240,7 @@ pub fn crl_pem(der: &[u8]) -> String {
     pem("X509 CRL", der)
 }
 
-fn leaf_params(grant: &Grant) -> Result<CertificateParams, SignError> {
+fn leaf_params(grant: &Grant, crl: &str) -> Result<CertificateParams, SignError> {
     let (not_before, not_after) = validity(grant);
     let json = serde_json::to_vec(&GrantClaim::for_certificate(grant)).map_err(unbuildable)?;
     let mut params = CertificateParams::default();
@@ -246,6 +254,7 @@ fn leaf_params(grant: &Grant) -> Result<CertificateParams, SignError> {
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
+    params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![crl.to_owned()] }];
     params.custom_extensions = vec![CustomExtension::from_oid_content(GRANT_OID, der::utf8_string(&json))];
     Ok(params)
 }

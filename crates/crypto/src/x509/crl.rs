@@ -3,11 +3,15 @@
 //! Invariant: as with leaves, a list is built unsigned and read back, and only bytes that say exactly what was asked for
 //! are signed.
 
-use super::der;
-use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use super::{der, leaf::only_uri};
+use rcgen::{
+    CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, KeyIdMethod,
+    RevokedCertParams, SerialNumber,
+};
 use taskpass_types::{EndReason, Timestamp};
 use time::OffsetDateTime;
 use x509_parser::{
+    extensions::{IssuingDistributionPoint, ParsedExtension},
     prelude::FromDer,
     revocation_list::{CertificateRevocationList, RevokedCertificate},
     x509::{ReasonCode, X509Version},
@@ -63,6 +67,42 @@ pub struct Revoked {
     pub reason: RevocationReason,
 }
 
+/// Which certificates of its authority a list speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrlScope<'a> {
+    /// All of them: what it does not name is good.
+    All,
+    /// Those that say that their list is at this place: see [`super::CrlShard::url`].
+    At(&'a str),
+}
+
+impl CrlScope<'_> {
+    fn for_rcgen(self) -> Option<CrlIssuingDistributionPoint> {
+        match self {
+            Self::All => None,
+            Self::At(url) => Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris: vec![url.to_owned()] },
+                scope: Some(rcgen::CrlScope::UserCertsOnly),
+            }),
+        }
+    }
+
+    /// Whether this is what a list says that it speaks for.
+    fn is(self, found: Option<&IssuingDistributionPoint<'_>>) -> bool {
+        match (self, found) {
+            (Self::All, None) => true,
+            (Self::At(url), Some(found)) => {
+                found.distribution_point.as_ref().and_then(only_uri) == Some(url)
+                    && found.only_contains_user_certs
+                    && !(found.only_contains_ca_certs || found.only_contains_attribute_certs)
+                    && !found.indirect_crl
+                    && found.only_some_reasons.is_none()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a list says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrlTerms {
@@ -79,7 +119,11 @@ fn calendar(at: Timestamp) -> Option<OffsetDateTime> {
 }
 
 /// As the library wants it; `None` for times that no calendar has.
-pub(super) fn params(terms: &CrlTerms, revoked: &[Revoked]) -> Option<CertificateRevocationListParams> {
+pub(super) fn params(
+    terms: &CrlTerms,
+    scope: CrlScope<'_>,
+    revoked: &[Revoked],
+) -> Option<CertificateRevocationListParams> {
     let entry = |one: &Revoked| {
         Some(RevokedCertParams {
             serial_number: SerialNumber::from_slice(&one.serial),
@@ -92,7 +136,7 @@ pub(super) fn params(terms: &CrlTerms, revoked: &[Revoked]) -> Option<Certificat
         this_update: calendar(terms.this_update)?,
         next_update: calendar(terms.next_update)?,
         crl_number: SerialNumber::from_slice(&terms.number.to_be_bytes()),
-        issuing_distribution_point: None,
+        issuing_distribution_point: scope.for_rcgen(),
         revoked_certs: revoked.iter().map(entry).collect::<Option<_>>()?,
         key_identifier_method: KeyIdMethod::Sha256,
     })
@@ -104,7 +148,13 @@ pub(super) struct LintedCrl<'a>(&'a [u8]);
 impl<'a> LintedCrl<'a> {
     /// Reads back the list `der`, whose signature is still missing; `issuer` is the authority's name in DER. `None` when
     /// it says anything else.
-    pub(super) fn check(der: &'a [u8], issuer: &[u8], terms: &CrlTerms, revoked: &[Revoked]) -> Option<Self> {
+    pub(super) fn check(
+        der: &'a [u8],
+        issuer: &[u8],
+        terms: &CrlTerms,
+        scope: CrlScope<'_>,
+        revoked: &[Revoked],
+    ) -> Option<Self> {
         let (rest, list) = CertificateRevocationList::from_der(der).ok()?;
         let tbs = &list.tbs_cert_list;
         let at = |secs: i64| u64::try_from(secs).ok().map(Timestamp::from_secs);
@@ -117,6 +167,7 @@ impl<'a> LintedCrl<'a> {
             && at(tbs.this_update.timestamp()) == Some(terms.this_update)
             && at(tbs.next_update?.timestamp()) == Some(terms.next_update)
             && Some(number.as_slice()) == wanted
+            && scope.is(speaks_for(&list).ok()?)
             && tbs.revoked_certificates.len() == revoked.len()
             && tbs.revoked_certificates.iter().zip(revoked).all(|(found, wanted)| is(found, wanted));
         same.then_some(())?;
@@ -127,6 +178,25 @@ impl<'a> LintedCrl<'a> {
     pub(super) fn to_be_signed(&self) -> &'a [u8] {
         self.0
     }
+}
+
+/// What a list says that it speaks for; an error when that cannot be read, or is there twice.
+fn speaks_for<'a>(
+    list: &'a CertificateRevocationList<'_>,
+) -> Result<Option<&'a IssuingDistributionPoint<'a>>, ()> {
+    let mut found = None;
+    for extension in list.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::IssuingDistributionPoint(point) if found.is_none() && extension.critical => {
+                found = Some(point);
+            }
+            ParsedExtension::IssuingDistributionPoint(_) | ParsedExtension::ParseError { .. } => {
+                return Err(());
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 fn is(found: &RevokedCertificate<'_>, wanted: &Revoked) -> bool {

@@ -9,6 +9,9 @@ pub enum ProfileError {
     /// It is a CA, or does not say critically that it is none.
     #[error("it does not say, critically, that it is no CA")]
     BasicConstraints,
+    /// It names another place for its revocation list than the part of the list that its lease belongs to.
+    #[error("its CRL distribution point is not that of its lease")]
+    CrlDistributionPoint,
     /// It is not for exactly client and server authentication.
     #[error("its extended key usage is not exactly client and server authentication")]
     ExtendedKeyUsage,
@@ -54,6 +57,9 @@ pub enum LintError {
     /// It binds another key than its own.
     #[error("the grant binds another key than the certificate's")]
     ConfirmationDiffers,
+    /// It says that its revocation list is elsewhere, or nothing about it.
+    #[error("it does not say where its revocation list is")]
+    CrlDistributionPointDiffers,
     /// A field of the grant differs.
     #[error("`{0}` differs")]
     GrantDiffers(&'static str),

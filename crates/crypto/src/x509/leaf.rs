@@ -1,14 +1,17 @@
 //! Reads a leaf and holds it against the profile: SPIFFE X.509-SVID sections 3 to 4, RFC 5280, and our own narrower
 //! rules. It says nothing about who signed.
 
-use super::{BACKDATE, GRANT_OID, MAX_CERTIFICATE_BYTES, ProfileError, der};
+use super::{BACKDATE, CrlShard, GRANT_OID, MAX_CERTIFICATE_BYTES, ProfileError, der};
 use crate::{PublicKey, claims::GrantClaim, object};
 use std::time::Duration;
 use taskpass_types::{Grant, SpiffeId, Timestamp};
 use x509_parser::{
     certificate::X509Certificate,
     der_parser::asn1_rs::Oid,
-    extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension},
+    extensions::{
+        CRLDistributionPoint, DistributionPointName, ExtendedKeyUsage, GeneralName, ParsedExtension,
+        X509Extension,
+    },
     prelude::FromDer,
     x509::X509Version,
 };
@@ -22,6 +25,8 @@ pub(super) struct Leaf {
     pub(super) grant: Grant,
     /// Its key.
     pub(super) key: PublicKey,
+    /// Where the revocation list is that would name it; those of older brokers do not say it.
+    pub(super) crl: Option<String>,
 }
 
 /// When the certificate of a grant begins and when its last second begins (RFC 5280 section 4.1.2.5: inclusive).
@@ -33,6 +38,7 @@ pub(super) fn validity(grant: &Grant) -> (Timestamp, Timestamp) {
 struct Extensions<'a> {
     subject: SpiffeId,
     grant_json: &'a [u8],
+    crl: Option<&'a str>,
 }
 
 impl Leaf {
@@ -64,7 +70,11 @@ impl Leaf {
         if (not_before, not_after) != validity(&grant) {
             return Err(ProfileError::Validity);
         }
-        Ok(Self { grant, key })
+        let shard = CrlShard::of(grant.lease).path(grant.key_generation);
+        if extensions.crl.is_some_and(|url| !url.ends_with(&shard)) {
+            return Err(ProfileError::CrlDistributionPoint);
+        }
+        Ok(Self { grant, key, crl: extensions.crl.map(str::to_owned) })
     }
 }
 
@@ -75,8 +85,8 @@ fn timestamp(secs: i64) -> Result<Timestamp, ProfileError> {
 impl<'a> Extensions<'a> {
     fn read(extensions: &[X509Extension<'a>]) -> Result<Self, ProfileError> {
         let grant_oid = Oid::from(GRANT_OID).map_err(|_| ProfileError::Extensions)?;
-        let (mut subject, mut grant_json) = (None, None);
-        let mut seen = [false; 7];
+        let (mut subject, mut grant_json, mut crl) = (None, None, None);
+        let mut seen = [false; 8];
         for extension in extensions {
             let place = match extension.parsed_extension() {
                 ParsedExtension::AuthorityKeyIdentifier(id) if id.key_identifier.is_some() => 0,
@@ -99,6 +109,10 @@ impl<'a> Extensions<'a> {
                     grant_json = der::read_utf8_string(extension.value);
                     6
                 }
+                ParsedExtension::CRLDistributionPoints(points) if !extension.critical => {
+                    crl = Some(only_url(points)?);
+                    7
+                }
                 _ => return Err(ProfileError::Extensions),
             };
             match seen.get_mut(place) {
@@ -106,8 +120,11 @@ impl<'a> Extensions<'a> {
                 _ => return Err(ProfileError::Extensions),
             }
         }
+        let [required @ .., _] = seen;
         match (subject, grant_json) {
-            (Some(subject), Some(grant_json)) if seen == [true; 7] => Ok(Self { subject, grant_json }),
+            (Some(subject), Some(grant_json)) if required == [true; 7] => {
+                Ok(Self { subject, grant_json, crl })
+            }
             _ => Err(ProfileError::Extensions),
         }
     }
@@ -130,5 +147,27 @@ fn only_spiffe_id(names: &[GeneralName<'_>], critical: bool) -> Result<SpiffeId,
     match names {
         [GeneralName::URI(uri)] if critical => SpiffeId::new(uri).map_err(|_| ProfileError::SubjectAltName),
         _ => Err(ProfileError::SubjectAltName),
+    }
+}
+
+/// The place of the one list for all reasons, by the authority itself (RFC 5280 section 4.2.1.13).
+fn only_url<'a>(points: &[CRLDistributionPoint<'a>]) -> Result<&'a str, ProfileError> {
+    match points {
+        [CRLDistributionPoint { distribution_point: Some(name), reasons: None, crl_issuer: None }] => {
+            only_uri(name)
+        }
+        _ => None,
+    }
+    .ok_or(ProfileError::CrlDistributionPoint)
+}
+
+/// The one URI that a distribution point is named by.
+pub(super) fn only_uri<'a>(name: &DistributionPointName<'a>) -> Option<&'a str> {
+    match name {
+        DistributionPointName::FullName(names) => match names.as_slice() {
+            [GeneralName::URI(url)] => Some(url),
+            _ => None,
+        },
+        DistributionPointName::NameRelativeToCRLIssuer(_) => None,
     }
 }

@@ -8,8 +8,8 @@ pub(super) struct Linted<'a>(&'a [u8]);
 
 impl<'a> Linted<'a> {
     /// Lints the certificate `der`, whose signature may still be missing.
-    pub(super) fn check(der: &'a [u8], key: &CsrKey, grant: &Grant) -> Result<Self, LintError> {
-        lint(der, key, grant)?;
+    pub(super) fn check(der: &'a [u8], key: &CsrKey, grant: &Grant, crl: &str) -> Result<Self, LintError> {
+        lint(der, key, grant, crl)?;
         Ok(Self(der::to_be_signed(der).ok_or(ProfileError::Malformed)?))
     }
 
@@ -20,14 +20,17 @@ impl<'a> Linted<'a> {
 }
 
 /// Whether the certificate `der` is in the profile, for this key, and says exactly this grant. Its signature is not
-/// looked at.
-pub fn lint(der: &[u8], key: &CsrKey, grant: &Grant) -> Result<(), LintError> {
+/// looked at. `crl` is where the revocation list is that would name it: see [`super::CrlShard::url`].
+pub fn lint(der: &[u8], key: &CsrKey, grant: &Grant, crl: &str) -> Result<(), LintError> {
     let leaf = Leaf::read(der)?;
     if leaf.key != *key.public_key() {
         return Err(LintError::KeyDiffers);
     }
     if let Some(field) = first_difference(&leaf.grant, grant) {
         return Err(LintError::GrantDiffers(field));
+    }
+    if leaf.crl.as_deref() != Some(crl) {
+        return Err(LintError::CrlDistributionPointDiffers);
     }
     match &grant.confirmation {
         None => Ok(()),

@@ -13,14 +13,16 @@ mod der;
 mod error;
 mod leaf;
 mod lint;
+mod shard;
 
 pub(crate) use authority::{AuthorityKey, new_authority};
 pub use authority::{CertificateAuthority, crl_pem};
 pub use bundle::CaBundle;
-pub use crl::{CrlTerms, RevocationReason, Revoked};
+pub use crl::{CrlScope, CrlTerms, RevocationReason, Revoked};
 pub use csr::CsrKey;
 pub use error::{BundleError, CertError, LintError, ProfileError};
 pub use lint::lint;
+pub use shard::CrlShard;
 
 use std::time::Duration;
 

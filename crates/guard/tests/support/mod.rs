@@ -89,7 +89,7 @@ impl Running {
         let key = csr_key();
         let grant =
             Grant { confirmation: Some(Confirmation::KeyThumbprint(key.jkt().into())), ..grant.clone() };
-        self.broker.ring.ca().sign(&key, &grant).unwrap().into()
+        self.broker.ring.ca().sign(common::ISSUER, &key, &grant).unwrap().into()
     }
 
     pub(crate) async fn local(&self) -> UnixStream {
