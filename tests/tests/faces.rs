@@ -1,7 +1,13 @@
 //! What a connection offers besides tasks and credentials: the policies, health, reflection.
 
-use taskpass_e2e::{Broker, Refused, World, until};
+use std::time::Duration;
+use taskpass_e2e::{Broker, Refused, Settings, World, resource::Caller, start, until};
 use taskpass_proto::v1::{GetPoliciesRequest, policy_service_client::PolicyServiceClient};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -73,5 +79,33 @@ async fn health_and_reflection_answer() {
     for service in ["Agent", "Audit", "Credential", "Lease", "Policy", "Revocation", "Task"] {
         assert!(names.contains(&format!("taskpass.v1.{service}Service").as_str()), "{names:?}");
     }
+    broker.assert_well(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_fills_the_open_listener_is_in_nobody_elses_way() {
+    let world =
+        World::with(Settings { more: "[connections]\nconnections_per_source = 4\n", ..Settings::default() });
+    let broker = Broker::start(&world).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut caller = TcpStream::connect(world.http()).await.unwrap();
+        caller.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = [0; 64];
+        assert!(caller.read(&mut answer).await.unwrap() > 0, "within the limit it is answered");
+        silent.push(caller);
+    }
+    let mut one_more = TcpStream::connect(world.http()).await.unwrap();
+    let refused =
+        timeout(Duration::from_secs(5), one_more.read(&mut [0; 1])).await.expect("it is closed at once");
+    assert!(matches!(refused, Ok(0) | Err(_)), "{refused:?}");
+    // The API has its own places.
+    world.connect("dev/bot").await.start_task(start()).await.unwrap();
+    drop(silent);
+    until("places come back", async || {
+        let mut caller = Caller::plain(world.http()).await.ok()?;
+        caller.get("/livez", None).await.ok()
+    })
+    .await;
     broker.assert_well(&world).await;
 }

@@ -7,8 +7,12 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
+    serve::Listener,
 };
-use std::sync::Arc;
+use futures::StreamExt as _;
+use std::{io, sync::Arc};
+use taskpass_net::{Connection, Incoming};
+use tokio::net::TcpStream;
 
 /// Renders the metrics in Prometheus' text format.
 pub type MetricsRender = Arc<dyn Fn() -> String + Send + Sync>;
@@ -41,6 +45,38 @@ impl HttpFace {
             .route("/readyz", get(ready))
             .with_state(self)
             .merge(channels)
+    }
+}
+
+/// Answers on bounded connections until the drain begins.
+///
+/// # Errors
+/// Never; single connections do not end it.
+pub async fn serve_open(face: HttpFace, incoming: Incoming<TcpStream>) -> io::Result<()> {
+    let stopping = face.api.drain.stopping();
+    axum::serve(Open(incoming), face.router()).with_graceful_shutdown(stopping).await
+}
+
+/// Connections as axum takes them.
+struct Open(Incoming<TcpStream>);
+
+impl Listener for Open {
+    type Io = Connection<TcpStream>;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.0.next().await {
+                Some(Ok(connection)) => return (connection, ()),
+                Some(Err(_)) => {}
+                // The drain has begun, and ends this as well.
+                None => return std::future::pending().await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

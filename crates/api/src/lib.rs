@@ -16,7 +16,7 @@ mod service;
 mod status;
 
 pub use channels::Places;
-pub use http_face::{HttpFace, MetricsRender};
+pub use http_face::{HttpFace, MetricsRender, serve_open};
 pub use server::{ApiLimits, routes, serve};
 pub use status::{DOMAIN, status};
 

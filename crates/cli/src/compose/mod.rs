@@ -21,7 +21,6 @@ use taskpass_net::{
     Acceptor, ClientAuth, Drain, Drained, Protocol, ServerCertificate, Tls, UnixSocket, listen_tcp,
 };
 use taskpass_types::{Clock, SystemClock, TenantId};
-use tokio::net::TcpListener;
 
 /// How long calls may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -77,10 +76,15 @@ impl Server {
             clock: clock.clone(),
             drain: drain.clone(),
         };
-        let acceptor = Acceptor::new(attestors, clock, config.connections.clone(), drain.clone());
+        let acceptor = || {
+            let (attestors, clock) = (attestors.clone(), clock.clone());
+            Acceptor::new(attestors, clock, config.connections.clone(), drain.clone())
+        };
+        // Whoever fills the listener that is open to all takes nobody's place at the API.
+        let (attested, open) = (acceptor(), acceptor());
 
         let certificate = server_certificate(config)?;
-        let addresses = listen(config, &api, &acceptor, certificate.as_ref()).await?;
+        let addresses = listen(config, &api, [&attested, &open], certificate.as_ref()).await?;
         audit.note(Event::outcome(&TenantId::default(), Action::BrokerStart, Actor::Broker("serve")));
         Ok(Self {
             reconcilers: Reconcilers::start(&broker, Some(policy_files)),
@@ -123,7 +127,7 @@ fn server_certificate(config: &Config) -> Result<Option<Arc<ServerCertificate>>,
 async fn listen(
     config: &Config,
     api: &Api,
-    acceptor: &Acceptor,
+    [attested, open]: [&Acceptor; 2],
     certificate: Option<&Arc<ServerCertificate>>,
 ) -> Result<Addresses, StartError> {
     let bind = |what: &'static str, address: SocketAddr| {
@@ -151,12 +155,13 @@ async fn listen(
     let routes = taskpass_api::routes(api, &limits).await.map_err(StartError::Reflection)?;
     if let Some((listener, tls)) = tls {
         let (api, routes, limits) = (api.clone(), routes.clone(), limits.clone());
-        let incoming = acceptor.tls(listener, tls);
+        let incoming = attested.tls(listener, tls);
         serve(&api.clone(), "api", async move { taskpass_api::serve(&api, routes, &limits, incoming).await });
     }
-    let (local, incoming) = (api.clone(), acceptor.unix(socket));
+    let (local, incoming) = (api.clone(), attested.unix(socket));
     serve(api, "socket", async move { taskpass_api::serve(&local, routes, &limits, incoming).await });
-    serve_http(api, http);
+    let face = HttpFace::new(api.clone(), crate::metrics::render());
+    serve(api, "http", taskpass_api::serve_open(face, open.tcp(http)));
     Ok(addresses)
 }
 
@@ -178,10 +183,4 @@ fn places(config: &Config) -> Places {
         api: config.channels.api_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
         assertions: !config.clients.is_empty(),
     }
-}
-
-fn serve_http(api: &Api, listener: TcpListener) {
-    let router = HttpFace::new(api.clone(), crate::metrics::render()).router();
-    let stopping = api.drain.stopping();
-    serve(api, "http", async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await });
 }
