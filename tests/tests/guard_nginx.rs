@@ -110,6 +110,10 @@ async fn every_request_is_asked_about_and_refused_when_its_task_has_ended() {
     assert!(refused.contains("ended: completed"), "{refused}");
     assert_eq!(certified.get("/", None).await.unwrap().status, 401);
     assert!(ask(&world, &nginx, &beside, "/", None).await.is_ok(), "{}", nginx.log());
+    let counted = Caller::plain(guard.address).await.unwrap().get("/metrics", None).await.unwrap();
+    for name in ["taskpass_verifier_accepted_total", "taskpass_verifier_refused_total", "reason=\"denied\""] {
+        assert!(counted.is_ok() && counted.text.contains(name), "{counted:?}");
+    }
     broker.assert_well(&world).await;
     nginx.stop().await;
     guard.stop().await;

@@ -3,7 +3,7 @@
 use crate::facts;
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use rustls_pki_types::CertificateDer;
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 use taskpass_types::ActionName;
 use taskpass_verify::{Granted, PeerCertificates, Verifier};
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -24,12 +24,33 @@ pub(crate) struct Question {
 pub struct Guard {
     verifier: Verifier,
     max_stale: Duration,
+    metrics: Option<Metrics>,
+}
+
+/// Renders what the process counted, in Prometheus' text format.
+#[derive(Clone)]
+pub struct Metrics(pub Arc<dyn Fn() -> String + Send + Sync>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
 }
 
 impl Guard {
     /// A guard that judges by `verifier`, which refuses everything when it has not heard the broker for `max_stale`.
     pub fn new(verifier: Verifier, max_stale: Duration) -> Self {
-        Self { verifier, max_stale }
+        Self { verifier, max_stale, metrics: None }
+    }
+
+    /// The same, which answers `/metrics` with what `metrics` renders.
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// What was counted, if anybody counts.
+    pub(crate) fn counted(&self) -> Option<String> {
+        self.metrics.as_ref().map(|Metrics(render)| render())
     }
 
     /// Whether anything can be accepted now; `Err` says why not.

@@ -3,7 +3,8 @@
 //!
 //! [`Guard`] asks `taskpass-verify` about each request: the same checks, the same deny feed, the same words as in a server
 //! that has the library. [`Guard::serve`] answers on Unix sockets and TCP addresses: `GET /verify` for nginx
-//! (`ngx_http_auth_request_module`), `envoy.service.auth.v3.Authorization/Check` for Envoy, `/livez` and `/readyz`.
+//! (`ngx_http_auth_request_module`), `envoy.service.auth.v3.Authorization/Check` for Envoy, `/livez`, `/readyz` and
+//! `grpc.health.v1.Health/Check`, and `/metrics` for who is given a recorder.
 //!
 //! Invariants:
 //! - Nothing but an accepted credential is answered as accepted; without the feed nothing is (I7).
@@ -16,9 +17,10 @@
 mod certificate;
 mod envoy;
 mod facts;
+mod health;
 mod judge;
 mod nginx;
 mod serve;
 
-pub use judge::Guard;
+pub use judge::{Guard, Metrics};
 pub use serve::{Limits, Listener};

@@ -37,6 +37,7 @@ pub(crate) fn router(guard: &Guard, local: bool) -> Router {
         .route("/verify", get(verify))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(Face { guard: guard.clone(), local })
 }
 
@@ -49,6 +50,13 @@ async fn verify(State(face): State<Face>, headers: HeaderMap) -> Response {
             response
         }
         Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(face): State<Face>) -> Response {
+    match face.guard.counted() {
+        Some(counted) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], counted).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listening: HTTP/1.1 and HTTP/2 on the same socket, bounded, until told to stop.
 
-use crate::{Guard, envoy, nginx};
+use crate::{Guard, envoy, health, nginx};
 use axum::{
     Router,
     extract::Request,
@@ -103,7 +103,8 @@ impl Guard {
     /// What gRPC does not know it answers with an HTTP 200 and `grpc-status`, which nginx would take for a yes. So a path
     /// that is not there is a 404, and gRPC is for POST, which `auth_request` never is.
     fn router(&self, local: bool) -> Router {
-        let grpc = Routes::new(envoy::service(self, local)).into_axum_router().reset_fallback();
+        let services = Routes::new(envoy::service(self, local)).add_service(health::service(self));
+        let grpc = services.into_axum_router().reset_fallback();
         grpc.layer(from_fn(only_post)).merge(nginx::router(self, local))
     }
 }

@@ -27,6 +27,9 @@ use support::{
 };
 use taskpass_guard::Limits;
 use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 /// What Envoy knows of a request.
 #[derive(Default)]
@@ -187,6 +190,26 @@ async fn without_the_feed_the_answer_is_a_refusal_and_no_failed_call() {
     assert!(is_ok(&check(&running, asked()).await));
     running.broker.clock.advance(MAX_STALE + Duration::from_millis(1));
     assert_eq!(refusal(&check(&running, asked()).await).0, 503);
+}
+
+#[tokio::test]
+async fn it_is_healthy_while_it_can_accept_anything() {
+    let mut running = Running::deaf(Limits::default()).await;
+    let health = HealthClient::new(running.channel().await);
+    let check = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        health.clone().check(request).await.map(|said| said.into_inner().status())
+    };
+    let authorization = "envoy.service.auth.v3.Authorization";
+    for service in ["", authorization] {
+        assert_eq!(check(service).await.unwrap(), ServingStatus::NotServing, "{service}");
+    }
+    let session = running.hear().await;
+    for service in ["", authorization] {
+        assert_eq!(check(service).await.unwrap(), ServingStatus::Serving, "{service}");
+    }
+    assert_eq!(check("other").await.unwrap_err().code(), Code::NotFound);
+    drop(session);
 }
 
 #[tokio::test]

@@ -113,6 +113,14 @@ async fn without_the_feed_nothing_is_let_through() {
 }
 
 #[tokio::test]
+async fn what_was_counted_is_shown() {
+    let (running, _session) = Running::start().await;
+    let said = running.ask("/metrics", &[]).await;
+    assert_eq!((said.status, said.body.as_str()), (200, "counted 1\n"));
+    assert!(said.header("content-type").starts_with("text/plain"));
+}
+
+#[tokio::test]
 async fn certificates_are_taken_from_this_machine_only() {
     let (running, session) = Running::start().await;
     let grant = grant();
@@ -153,6 +161,7 @@ async fn a_path_that_does_not_exist_is_no_yes() {
         ("GET", "/verfy", 404),
         ("GET", "/envoy.service.auth.v3.Authorization/Check", 405),
         ("GET", "/envoy.service.auth.v3.Authorization/x", 405),
+        ("GET", "/grpc.health.v1.Health/Check", 405),
         ("POST", "/verify", 405),
     ] {
         for headers in [&headers[..], &headers[..1], &[]] {

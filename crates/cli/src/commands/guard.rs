@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::Args;
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
-use taskpass_guard::{Guard, Limits, Listener};
+use taskpass_guard::{Guard, Limits, Listener, Metrics};
 use taskpass_net::{SocketAccess, SocketFile, UnixSocket, listen_tcp};
 use taskpass_verify::Verifier;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,8 +24,8 @@ const MAX_STALE: Duration = Duration::from_secs(5);
   taskpass guard --audience billing-api --address https://broker.acme.test:7443 --instance web-1
 
 It has to be registered with the broker under [[verifiers]]. It answers GET /verify for nginx (auth_request), the gRPC
-service envoy.service.auth.v3.Authorization for Envoy, /livez and /readyz. When it has not heard the broker for
---max-stale it refuses everything, and so it does before it has heard it at all. It belongs on the machine of the
+service envoy.service.auth.v3.Authorization for Envoy, /livez, /readyz, the gRPC health check and /metrics. When it
+has not heard the broker for --max-stale it refuses everything, and so it does before it has heard it at all. It belongs on the machine of the
 server that asks: certificates of clients are believed on Unix sockets and loopback addresses only.")]
 pub(crate) struct GuardCommand {
     /// The resource that is guarded: the one audience of the credentials that are accepted
@@ -96,11 +96,13 @@ impl GuardCommand {
     async fn serve(self, session: &Session) -> Outcome {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Before the verifier, which counts from its beginning.
+        let metrics = Metrics(crate::metrics::render());
         let verifier = self.verifier(session)?;
         let bound = self.listen.iter().map(Place::bind).collect::<Result<Vec<_>, _>>()?;
         let (listeners, _files): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
         let stop = CancellationToken::new();
-        let guard = Guard::new(verifier.clone(), self.max_stale());
+        let guard = Guard::new(verifier.clone(), self.max_stale()).metrics(metrics);
         let serving = guard.serve(listeners, Limits::default(), stop.clone());
         tracing::info!(addresses = ?self.listen, audience = self.audience, "refusing until the broker is heard");
         let ready = async {

@@ -12,8 +12,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::CertificateDer;
-use std::{net::SocketAddr, path::PathBuf};
-use taskpass_guard::{Guard, Limits, Listener};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use taskpass_guard::{Guard, Limits, Listener, Metrics};
 use taskpass_types::{Confirmation, Grant};
 use taskpass_verify::Verifier;
 use tokio::{
@@ -59,7 +59,9 @@ impl Running {
         let port = open.local_addr().unwrap().port();
         let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap()), Listener::Tcp(open)];
         let (stop, work) = (CancellationToken::new(), TaskTracker::new());
-        let (guard, stopping) = (Guard::new(verifier.clone(), MAX_STALE), stop.clone());
+        let counted = Metrics(Arc::new(|| "counted 1\n".to_owned()));
+        let guard = Guard::new(verifier.clone(), MAX_STALE).metrics(counted);
+        let stopping = stop.clone();
         work.spawn(async move { guard.serve(listeners, limits, stopping).await });
         work.close();
         Self { broker, verifier, socket, open: ([127, 0, 0, 1], port).into(), stop, work, _dir: dir }
