@@ -10,17 +10,21 @@ use std::{
     },
 };
 use taskpass_types::Refusal;
+use tokio::sync::watch;
 
 /// A recorder whose next records can be told to fail. Notes always go through, as they do on the real one.
 pub struct FaultyRecorder {
     inner: Arc<dyn Recorder>,
     failures: AtomicU64,
+    held: watch::Sender<bool>,
+    waiting: AtomicU64,
 }
 
 impl FaultyRecorder {
     /// Wraps a recorder; nothing fails yet.
     pub fn new(inner: Arc<dyn Recorder>) -> Self {
-        Self { inner, failures: AtomicU64::new(0) }
+        let (failures, waiting) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner, failures, held: watch::Sender::new(false), waiting }
     }
 
     /// The next `n` records fail.
@@ -38,6 +42,22 @@ impl FaultyRecorder {
         self.fail_next(0);
     }
 
+    /// Records wait until they are released.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// How many records wait now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        drop(self.held.subscribe().wait_for(|held| !*held).await);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn fails(&self) -> bool {
         let less = |n| match n {
             0 => None,
@@ -51,6 +71,7 @@ impl FaultyRecorder {
 #[async_trait::async_trait]
 impl Recorder for FaultyRecorder {
     async fn record(&self, event: Event) -> Result<Receipt, Refusal> {
+        self.pass().await;
         if self.fails() {
             return Err(unavailable("an injected fault"));
         }

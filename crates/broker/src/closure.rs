@@ -17,9 +17,29 @@ use taskpass_crypto::jws::{
 use taskpass_lease::{End, Lease, Task, VERIFIER_LEEWAY};
 use taskpass_store::{LeaseQuery, TaskQuery};
 use taskpass_types::{Epoch, LeaseId, Reason, Refusal, ResourceName, TaskId, TenantId, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Leases or tasks of one look at the store.
 const PAGE: usize = 1_000;
+/// Receipts that are made at a time: each has all that it lists in memory.
+const AT_A_TIME: usize = 16;
+
+/// The places of those that are being made; who has none waits for one.
+pub(crate) struct Closing(Semaphore);
+
+impl Closing {
+    /// Given back when it is dropped.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // Closed never.
+        self.0.acquire().await.ok()
+    }
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_A_TIME))
+    }
+}
 
 /// A receipt, signed.
 #[derive(Clone, Debug)]
@@ -66,16 +86,28 @@ impl Broker {
         self.follow_keys().await?;
         let task = self.task(caller, id).await?;
         let end = task.end().cloned().ok_or_else(|| running(id))?;
-        let below = self.below(&caller.tenant, id).await?;
         if let Some(dead) = Dead::task(&task) {
-            let asked = self.ask_about(&below.leases, &end);
+            let asked = self.ask_about_below(&caller.tenant, id, &end).await?;
             tokio::join!(
                 self.enforcement(&caller.tenant, &dead, wait),
                 self.answered(&caller.tenant, &asked, wait)
             );
         }
+        let _place = self.0.closing.place().await;
+        let below = self.below(&caller.tenant, id).await?;
         let receipt = self.receipt(&task, &end, below).ok_or_else(not_found)?;
         self.sign_closure(caller, &task, receipt).await
+    }
+
+    /// Nothing is held but what was asked: the wait for answers may be long.
+    async fn ask_about_below(
+        &self,
+        tenant: &TenantId,
+        root: TaskId,
+        end: &End,
+    ) -> Result<Vec<(Dead, LeaseId)>, Refusal> {
+        let _place = self.0.closing.place().await;
+        Ok(self.ask_about(&self.below(tenant, root).await?.leases, end))
     }
 
     /// Asks verifiers about the newest leases that have not expired; more would be more than they should be bothered with.

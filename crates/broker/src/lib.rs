@@ -127,6 +127,8 @@ struct Inner {
     channels: channels::Channels,
     /// Wakes the reconciler that looks at the policy files.
     reload: tokio::sync::Notify,
+    /// Receipts that are being made.
+    closing: closure::Closing,
 }
 
 impl Broker {
@@ -138,9 +140,20 @@ impl Broker {
         let swept = ArcSwap::new(parts.registry.current());
         let (fleet, reload) = (fleet::Fleet::default(), tokio::sync::Notify::new());
         let (channels, verifiers) = (channels::Channels::default(), verifiers::Verifiers::default());
-        let inner =
-            Inner { parts, work, changing, plans, kill_plans, swept, fleet, verifiers, channels, reload };
-        Self(Arc::new(inner))
+        let closing = closure::Closing::default();
+        Self(Arc::new(Inner {
+            parts,
+            work,
+            changing,
+            plans,
+            kill_plans,
+            swept,
+            fleet,
+            verifiers,
+            channels,
+            reload,
+            closing,
+        }))
     }
 
     fn parts(&self) -> &Parts {

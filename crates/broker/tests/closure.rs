@@ -17,6 +17,7 @@ use taskpass_broker::{
 };
 use taskpass_crypto::{TokenKeys, jws::ClosedOutcome};
 use taskpass_types::{AgentId, Clock as _, EndReason, Epoch, LeaseId, Reason, ResourceName, TaskId, Ttl};
+use tokio::task::JoinSet;
 
 const MAX_STALE: Duration = Duration::from_secs(5);
 
@@ -271,4 +272,42 @@ async fn nobody_is_asked_about_a_lease_that_has_expired() {
     assert_eq!((known.probed.asked, known.is_complete()), (0, true));
     complete(&world, task).await;
     assert!(guard.feed.next().await.unwrap().probes.is_empty());
+}
+
+/// Each has all leases of a task in memory.
+#[tokio::test]
+async fn only_so_many_receipts_are_made_at_a_time() {
+    let world = World::new().await;
+    let task = world.task("ci/bot").await;
+    world.issue("ci/bot", task.id).await.unwrap();
+    world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
+    world.audit.hold(true);
+    let mut closing = JoinSet::new();
+    for _ in 0..40 {
+        let (broker, caller) = (world.broker.clone(), world.caller("ci/bot"));
+        closing.spawn(async move { broker.close_task(caller, task.id, Duration::ZERO).await.is_ok() });
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+        assert!(world.audit.waiting() <= 16);
+    }
+    assert_eq!(world.audit.waiting(), 16);
+    world.audit.hold(false);
+    assert_eq!(closing.join_all().await, [true; 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_verifier_is_in_nobodys_way() {
+    const WAIT: Duration = Duration::from_secs(60);
+    let world = World::new().await;
+    let task = world.task("ci/bot").await;
+    world.issue("ci/bot", task.id).await.unwrap();
+    // It never says anything, so every receipt waits for it to the end.
+    let _silent = Guard::new(&world, "silent").await;
+    world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
+    let began = tokio::time::Instant::now();
+    let closing = (0..40).map(|_| world.broker.close_task(world.caller("ci/bot"), task.id, WAIT));
+    let closed = futures::future::join_all(closing).await;
+    assert!(closed.iter().all(Result::is_ok));
+    assert!((WAIT..2 * WAIT).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
