@@ -94,6 +94,15 @@ pub struct DenyFeed {
     shown: Option<(Arc<str>, Arc<str>)>,
 }
 
+/// One look at the store.
+struct Look {
+    history: HistoryId,
+    after: Epoch,
+    snapshot: bool,
+    denies: Denies,
+    as_of: Timestamp,
+}
+
 enum Position {
     /// Nothing sent yet; go on from here, or with a snapshot.
     Begin(Option<Resume>),
@@ -146,12 +155,6 @@ impl DenyFeed {
     /// # Errors
     /// When the store does not answer; the feed ends then, and the verifier starts anew.
     pub async fn next(&mut self) -> Result<FeedMessage, Refusal> {
-        let history = self.broker.parts().store.history();
-        let (after, snapshot) = match &self.position {
-            Position::Begin(Some(resume)) if resume.history == history => (resume.epoch, false),
-            Position::Begin(_) => (Epoch::default(), true),
-            Position::Sent(epoch) => (*epoch, false),
-        };
         let begins = matches!(self.position, Position::Begin(_));
         if begins {
             // The fleet knows of it before it accepts anything.
@@ -165,22 +168,20 @@ impl DenyFeed {
         }
         // Marked before the read, so that a record written after it wakes the next wait.
         self.denied.mark_unchanged();
-        // Before the read: what it says was so at this time, not only when it is sent.
-        let mut as_of = self.broker.now();
-        let mut denies = self.read(after).await?;
-        if denies.epoch < after {
-            // It comes from a future that this history does not have: all over again.
-            let nothing = Denies { records: Vec::new(), epoch: denies.epoch };
-            return Ok(self.message(history, (Epoch::default(), Epoch::default()), true, nothing, as_of));
-        }
-        if !begins && !waits && denies.epoch == after {
+        let mut look = self.look().await?;
+        if !begins && !waits && look.denies.epoch == look.after {
             self.wait().await;
-            as_of = self.broker.now();
-            denies = self.read(after).await?;
+            look = self.look().await?;
         }
-        let reached = reached(&denies);
-        self.caught_up = reached == denies.epoch;
-        Ok(self.message(history, (after, reached), snapshot, denies, as_of))
+        if look.denies.epoch < look.after {
+            // It comes from a future that this history does not have: all over again.
+            let denies = Denies { records: Vec::new(), epoch: look.denies.epoch };
+            let nothing = Look { after: Epoch::default(), snapshot: true, denies, ..look };
+            return Ok(self.message(nothing, Epoch::default()));
+        }
+        let reached = reached(&look.denies);
+        self.caught_up = reached == look.denies.epoch;
+        Ok(self.message(look, reached))
     }
 
     /// Until something was denied, there is something to ask, or a heartbeat is due; which of them, the next read tells.
@@ -192,6 +193,24 @@ impl DenyFeed {
             }
         };
         drop(tokio::time::timeout(HEARTBEAT, woken).await);
+    }
+
+    /// What there is to say from where the reader is.
+    async fn look(&self) -> Result<Look, Refusal> {
+        let history = self.broker.parts().store.history();
+        let (after, snapshot) = match &self.position {
+            Position::Begin(Some(resume)) if resume.history == history => (resume.epoch, false),
+            Position::Begin(_) => (Epoch::default(), true),
+            Position::Sent(epoch) => (*epoch, false),
+        };
+        // Before the read: what it says was so at this time, not only when it is sent.
+        let as_of = self.broker.now();
+        let denies = self.read(after).await?;
+        if self.broker.parts().store.history() != history {
+            return Err(Refusal::new(Reason::StoreUnavailable, "the store began another history meanwhile")
+                .fix("connect again"));
+        }
+        Ok(Look { history, after, snapshot, denies, as_of })
     }
 
     /// A store that has lost something has forgotten ends: its feed is silent until what was signed before is cut off, and
@@ -208,14 +227,9 @@ impl DenyFeed {
         self.broker.parts().store.denies_after(&self.tenant, after, RECORDS_PER_MESSAGE).await
     }
 
-    fn message(
-        &mut self,
-        history: HistoryId,
-        (after, epoch): (Epoch, Epoch),
-        snapshot: bool,
-        denies: Denies,
-        sent_at: Timestamp,
-    ) -> FeedMessage {
+    /// Of what was found, as far as `epoch`.
+    fn message(&mut self, look: Look, epoch: Epoch) -> FeedMessage {
+        let Look { history, after, snapshot, denies, as_of: sent_at } = look;
         let begins = matches!(self.position, Position::Begin(_));
         self.position = Position::Sent(epoch);
         self.session.sends(history, epoch, sent_at);

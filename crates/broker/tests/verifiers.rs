@@ -4,8 +4,12 @@
 
 mod support;
 
-use std::time::Duration;
-use support::{World, issue, start};
+use std::{sync::Arc, time::Duration};
+use support::{
+    World, issue,
+    meddled::{Lives, Meddled},
+    start,
+};
 use taskpass_broker::{
     Acknowledged, AfterKill, Dead, DenyFeed, Enforcement, FeedMessage, Standing, WatchAsk,
 };
@@ -181,4 +185,38 @@ async fn a_lease_s_end_concerns_its_resource_alone() {
     let report = enforcement(&world, &Dead::lease(&killed).unwrap(), Duration::ZERO).await;
     assert_eq!((report.enforced, report.all), (0, 1));
     assert!(acknowledge(&world, &first, Epoch(0)).is_ok());
+}
+
+/// A world whose store can begin another life, and a verifier that follows it.
+async fn mortal() -> (World, Arc<Lives>, DenyFeed) {
+    let lives = Arc::new(Lives::default());
+    let own = lives.clone();
+    let world = World::with(move |store| Meddled::reborn(store, own)).await;
+    let (feed, _) = follow(&world, "web-1").await;
+    (world, lives, feed)
+}
+
+#[tokio::test]
+async fn what_was_read_while_the_store_began_another_life_is_not_told() {
+    let (world, lives, mut feed) = mortal().await;
+    let task = world.task("ci/bot").await;
+    complete(&world, task.id).await;
+    *lives.next.lock() = Some(HistoryId([9; 16]));
+    let refused = feed.next().await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::StoreUnavailable);
+}
+
+#[tokio::test]
+async fn news_are_of_the_life_in_which_they_came_and_not_of_the_one_in_which_they_were_waited_for() {
+    let (world, lives, mut feed) = mortal().await;
+    let other = HistoryId([9; 16]);
+    let task = world.task("ci/bot").await;
+    let dies = async {
+        // The feed waits by now: nothing else is to be done.
+        tokio::task::yield_now().await;
+        *lives.now.lock() = Some(other);
+        complete(&world, task.id).await;
+    };
+    let (message, ()) = tokio::join!(feed.next(), dies);
+    assert_eq!(message.unwrap().history, other);
 }

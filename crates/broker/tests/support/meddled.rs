@@ -27,10 +27,19 @@ pub struct Meddled {
     /// How many of the changes that are due fail from now on.
     failing: AtomicU32,
     unreadable: Arc<Unreadable>,
+    lives: Arc<Lives>,
 }
 
 /// Leases whose records are damaged.
 pub type Unreadable = Mutex<BTreeSet<LeaseId>>;
+
+/// Which life of the store this is, if not the one that it says by itself.
+#[derive(Default)]
+pub struct Lives {
+    pub now: Mutex<Option<HistoryId>>,
+    /// Begins in the middle of the next look at what is denied.
+    pub next: Mutex<Option<HistoryId>>,
+}
 
 impl Meddled {
     /// Refuses what `before` refuses.
@@ -59,6 +68,11 @@ impl Meddled {
         Arc::new(Self { unreadable, ..Self::new(store) })
     }
 
+    /// Begins another life when it is told to.
+    pub fn reborn(store: Arc<dyn Store>, lives: Arc<Lives>) -> Arc<dyn Store> {
+        Arc::new(Self { lives, ..Self::new(store) })
+    }
+
     fn check(&self, id: LeaseId) -> Result<(), Refusal> {
         match self.unreadable.lock().contains(&id) {
             true => Err(Refusal::new(Reason::StoreCorrupt, "a stored lease cannot be read")),
@@ -68,7 +82,8 @@ impl Meddled {
 
     fn new(store: Arc<dyn Store>) -> Self {
         let (before, after) = (Box::new(|_: &Event| Ok(())), Box::new(|_: &Event| None));
-        Self { store, before, after, failing: AtomicU32::new(0), unreadable: Arc::default() }
+        let (unreadable, lives) = (Arc::default(), Arc::default());
+        Self { store, before, after, failing: AtomicU32::new(0), unreadable, lives }
     }
 }
 
@@ -144,7 +159,11 @@ impl Store for Meddled {
         self.store.bars(tenant).await
     }
     async fn denies_after(&self, tenant: &TenantId, epoch: Epoch, limit: usize) -> Result<Denies, Refusal> {
-        self.store.denies_after(tenant, epoch, limit).await
+        let denies = self.store.denies_after(tenant, epoch, limit).await;
+        if let Some(next) = self.lives.next.lock().take() {
+            *self.lives.now.lock() = Some(next);
+        }
+        denies
     }
     async fn policy_revision(&self) -> Result<Option<PolicyRevision>, Refusal> {
         self.store.policy_revision().await
@@ -161,7 +180,7 @@ impl Store for Meddled {
         self.store.followers().await
     }
     fn history(&self) -> HistoryId {
-        self.store.history()
+        self.lives.now.lock().unwrap_or_else(|| self.store.history())
     }
     fn denied(&self) -> watch::Receiver<u64> {
         self.store.denied()
