@@ -6,6 +6,7 @@
 
 use crate::thumbprint;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use taskpass_types::{
     ActionName, AgentId, Confirmation, DecisionId, Epoch, Grant, KeyGeneration, LeaseId, Owner,
     PolicyRevision, ResourceName, SpiffeId, StatusListId, TaskPath, TenantId, Timestamp,
@@ -196,5 +197,37 @@ fn subject_is_holder(grant: &Grant) -> bool {
         return false;
     };
     let task_of = |path| str::strip_prefix(path, agent.as_str())?.strip_prefix("/task/");
-    task_of(grant.subject.path()) == Some(task.to_string().as_str())
+    task_of(grant.subject.path()).is_some_and(|text| says(text, format_args!("{task}")))
+}
+
+/// Whether `text` is exactly what `what` would be written as; nothing is written for it.
+pub(crate) fn says(text: &str, what: fmt::Arguments<'_>) -> bool {
+    struct Rest<'a>(&'a str);
+
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, written: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(written).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+
+    let mut rest = Rest(text);
+    fmt::write(&mut rest, what).is_ok() && rest.0.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_text_says_the_same() {
+        let task = taskpass_types::TaskId::new();
+        let (text, renewal) = (format!("{task}.7"), 7);
+        assert!(says(&text, format_args!("{task}.{renewal}")));
+        for other in
+            ["", ".7", &text[1..], &text[..text.len() - 1], &format!("{text} "), &format!("{task}.07")]
+        {
+            assert!(!says(other, format_args!("{task}.{renewal}")), "{other:?}");
+        }
+    }
 }

@@ -99,6 +99,19 @@ fn assert_refused(forge: &Forge, cases: Vec<(&str, &str, String)>) {
 }
 
 #[test]
+fn a_header_that_is_written_another_way_says_the_same() {
+    let forge = Forge::new();
+    for header in [
+        HEADER,
+        r#"{"typ":"at+jwt","kid":"k1","alg":"ES256"}"#,
+        " {\"alg\": \"ES256\",\n \"kid\": \"k1\", \"typ\": \"at+jwt\"}",
+    ] {
+        let token = forge.sign_text(header, &forge.claims.to_string());
+        assert_eq!(forge.verify(&token).as_ref(), Ok(&forge.grant), "{header}");
+    }
+}
+
+#[test]
 fn headers() {
     let forge = Forge::new();
     let good = forge.with_claims(&forge.claims);

@@ -43,7 +43,8 @@ macro_rules! id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str($prefix)?;
-                f.write_str(&base32::encode_128(u128::from_le_bytes(self.0)))
+                let digits = base32::digits_128(u128::from_le_bytes(self.0));
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

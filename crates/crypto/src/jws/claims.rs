@@ -2,7 +2,7 @@
 
 use super::{TokenError, status::Status};
 use crate::{
-    claims::{GrantClaim, Terms},
+    claims::{GrantClaim, Terms, says},
     object::{self, Object},
 };
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,8 @@ impl<'a> Claims<'a> {
         if detail.kind != RAR_TYPE {
             return differ("the type of `authorization_details` is not ours");
         }
-        if detail.locations != [self.aud.clone()] {
+        let [location] = &detail.locations;
+        if *location != self.aud {
             return differ("`aud` is not the location in `authorization_details`");
         }
         let terms = Terms {
@@ -141,7 +142,8 @@ impl<'a> Claims<'a> {
         if grant.agent() != Some(&self.client_id) {
             return differ("`client_id` is not the holder");
         }
-        if grant.jti() != self.jti {
+        // As `Grant::jti` writes it.
+        if !says(&self.jti, format_args!("{}.{}", grant.lease, grant.renewal)) {
             return differ("`jti` is not the lease and its renewal");
         }
         let delegated = grant.agents.len() > 1;

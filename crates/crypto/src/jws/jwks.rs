@@ -1,6 +1,6 @@
 //! The public keys that verify tokens, as a JWKS (RFC 7517).
 
-use super::{JwksError, TokenError, TokenSigner};
+use super::{JwksError, TYP, TokenError, TokenSigner, signer::encoded_header};
 use crate::{
     Alg, PublicKey,
     object::{self, Object},
@@ -19,6 +19,8 @@ const MAX_KID_BYTES: usize = 64;
 #[derive(Clone, Debug)]
 pub struct TokenKeys {
     by_kid: HashMap<Box<str>, PublicKey>,
+    /// The encoded header of access tokens, as our issuer writes it with each key, and that key.
+    by_header: Vec<(Box<str>, PublicKey)>,
 }
 
 impl TokenKeys {
@@ -35,15 +37,18 @@ impl TokenKeys {
         if set.keys.len() > MAX_KEYS {
             return Err(JwksError::TooLarge);
         }
-        let mut by_kid = HashMap::with_capacity(set.keys.len());
+        let (mut by_kid, mut by_header) = (HashMap::with_capacity(set.keys.len()), Vec::new());
         for Object(jwk) in &set.keys {
-            if let Some((kid, key)) = jwk.parse()?
-                && by_kid.insert(kid.into(), key).is_some()
-            {
+            let Some((kid, key)) = jwk.parse()? else { continue };
+            if is_plain(kid) {
+                let header = encoded_header(&key, kid, TYP);
+                by_header.push((header.trim_end_matches('.').into(), key.clone()));
+            }
+            if by_kid.insert(kid.into(), key).is_some() {
                 return Err(JwksError::DuplicateKid);
             }
         }
-        if by_kid.is_empty() { Err(JwksError::Empty) } else { Ok(Self { by_kid }) }
+        if by_kid.is_empty() { Err(JwksError::Empty) } else { Ok(Self { by_kid, by_header }) }
     }
 
     /// The key of this name.
@@ -61,11 +66,21 @@ impl TokenKeys {
         if self.by_kid.len() == 1 { self.kids().next() } else { None }
     }
 
+    /// The key of a token that begins with exactly the header that our issuer writes: there is nothing in it to look at.
+    pub(super) fn of_own_header(&self, header: &str) -> Option<&PublicKey> {
+        self.by_header.iter().find(|(own, _)| **own == *header).map(|(_, key)| key)
+    }
+
     /// The key that a header names, when the header's algorithm is the key's own.
     pub(super) fn select(&self, kid: &str, alg: &str) -> Result<&PublicKey, TokenError> {
         let key = self.key(kid).ok_or(TokenError::KeyUnknown)?;
         if key.alg().as_str() == alg { Ok(key) } else { Err(TokenError::AlgMismatch) }
     }
+}
+
+/// Whether a name is written into JSON as it is.
+fn is_plain(kid: &str) -> bool {
+    kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[derive(Deserialize)]

@@ -122,7 +122,7 @@ impl TokenSigner {
 }
 
 /// The encoded header with the dot behind it.
-fn encoded_header(public: &PublicKey, kid: &str, typ: &str) -> String {
+pub(super) fn encoded_header(public: &PublicKey, kid: &str, typ: &str) -> String {
     let header = format!(r#"{{"alg":"{}","kid":"{kid}","typ":"{typ}"}}"#, public.alg());
     format!("{}.", BASE64URL.encode(header))
 }
