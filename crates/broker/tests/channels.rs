@@ -195,6 +195,25 @@ async fn an_end_makes_one_part_of_the_list_anew_and_the_parts_say_what_the_whole
 }
 
 #[tokio::test]
+async fn no_part_grows_old_however_often_others_change() {
+    let world = world().await;
+    for _ in 0..20 {
+        let task = world.task("ci/bot").await;
+        certify(&world, "ci/bot", task.id).await;
+        world.broker.end_task(world.caller("ci/bot"), task.id, EndReason::Completed, "").await.unwrap();
+        world.clock.advance(Duration::from_secs(10));
+        world.broker.publish_crls().await.unwrap();
+        let (crls, now) = (world.broker.crls().unwrap(), world.clock.now().as_secs());
+        for shard in CrlShard::all() {
+            let der = &crls.authorities[0].part(shard).unwrap().der;
+            let (_, list) = CertificateRevocationList::from_der(der).unwrap();
+            let until = u64::try_from(list.next_update().unwrap().timestamp()).unwrap();
+            assert!(until >= now + 30, "{shard:?} is good for {} s", until.saturating_sub(now));
+        }
+    }
+}
+
+#[tokio::test]
 async fn with_too_many_for_one_list_there_are_its_parts() {
     let world = World::listing(2).await;
     world.broker.adopt_policies(policies(POLICY)).await.unwrap();

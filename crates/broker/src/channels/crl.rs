@@ -77,9 +77,11 @@ impl Broker {
             None => {
                 let (cuts, statuses) = (denied.cuts(), Arc::new(denied.statuses()));
                 drop(guard);
-                let before = published.filter(|_| !old).map(|published| published.crls.clone());
+                let kept = published.filter(|_| !old);
+                let (signed, before) =
+                    kept.map_or((now, None), |kept| (kept.signed, Some(kept.crls.clone())));
                 let crls = self.sign_crls(authorities, cuts, before, now).await?;
-                Published { crls: Arc::new(crls), statuses, generations, signed: now, confirmed: now }
+                Published { crls: Arc::new(crls), statuses, generations, signed, confirmed: now }
             }
         };
         self.0.channels.published.store(Some(Arc::new(next)));

@@ -65,7 +65,7 @@ struct Published {
     statuses: Arc<Statuses>,
     /// The authorities that they are of.
     generations: Vec<KeyGeneration>,
-    /// When they were signed.
+    /// When the oldest of them was signed.
     signed: Timestamp,
     /// When the store last said that there is nothing newer.
     confirmed: Timestamp,
