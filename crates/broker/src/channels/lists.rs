@@ -71,8 +71,8 @@ impl Crls {
 }
 
 fn too_long() -> Refusal {
-    Refusal::new(Reason::StoreUnavailable, "more certificates are cut off than one list may name")
-        .fix("fetch the part of the list that the certificate names, `/crl/GENERATION/PART`")
+    let why = "more certificates are cut off than one list may name; only its parts are there, /crl/GENERATION/PART";
+    Refusal::new(Reason::StoreUnavailable, why).fix("fetch the part that the certificate names")
 }
 
 /// What lists are made of.

@@ -25,8 +25,9 @@ const MAX_STALE: Duration = Duration::from_secs(5);
 
 It has to be registered with the broker under [[verifiers]]. It answers GET /verify for nginx (auth_request), the gRPC
 service envoy.service.auth.v3.Authorization for Envoy, /livez, /readyz, the gRPC health check and /metrics. When it
-has not heard the broker for --max-stale it refuses everything, and so it does before it has heard it at all. It belongs on the machine of the
-server that asks: certificates of clients are believed on Unix sockets and loopback addresses only.")]
+has not heard the broker for --max-stale it refuses everything, and so it does before it has heard it at all. It
+belongs on the machine of the server that asks: certificates of clients are believed on Unix sockets and loopback
+addresses only.")]
 pub(crate) struct GuardCommand {
     /// The resource that is guarded: the one audience of the credentials that are accepted
     #[arg(long, value_name = "RESOURCE")]
